@@ -1,0 +1,58 @@
+"""blurjax: the JAX library for blur. Model it, measure it, undo it.
+
+    psf -> imaging -> <system>/samples -> <system>/model -> train -> checkpoint, weights
+        -> <system>/estimate -> analyze, deblur, eval
+
+Rooms are imported when first used, so that `import blurjax` costs little beyond jax.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_rooms = (
+    "blur_type",
+    "checkpoint",
+    "data",
+    "features",
+    "images",
+    "imaging",
+    "metrics",
+    "nn",
+    "plots",
+    "psf",
+    "weights",
+)
+# Public functions of the top level and the private module of each.
+_functions = {"analyze": "blurjax._analyze"}
+
+__all__ = ["__version__", *_rooms, *_functions]  # pyright: ignore
+
+if TYPE_CHECKING:
+    from blurjax import (  # noqa: F401
+        blur_type,
+        checkpoint,
+        data,
+        features,
+        images,
+        imaging,
+        metrics,
+        nn,
+        plots,
+        psf,
+        weights,
+    )
+    from blurjax._analyze import analyze  # noqa: F401
+
+
+def __getattr__(name: str) -> object:
+    if name in _rooms:
+        return importlib.import_module(f"blurjax.{name}")
+    if name in _functions:
+        return getattr(importlib.import_module(_functions[name]), name)
+    raise AttributeError(f"module 'blurjax' has no attribute {name!r}; public: {sorted(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
