@@ -1,0 +1,26 @@
+"""Sharp images to blur: photographs on disk, photographs inside scikit-image, dead leaves.
+
+A *source* is a random-access sequence of gray photographs, the protocol of the data sources
+of TFDS and Grain with names added. Sources are read lazily on the host; `tiles` turns one
+into a stack of squares that the samplers keep on the device.
+"""
+
+from blurjax.data._dead_leaves import dead_leaves
+from blurjax.data._embedded import embedded, embedded_path
+from blurjax.data._folder import folder
+from blurjax.data._source import Source, concatenate, file_hashes, split, subset
+from blurjax.data._tiles import Tiles, tiles
+
+__all__ = [
+    "Source",
+    "Tiles",
+    "concatenate",
+    "dead_leaves",
+    "embedded",
+    "embedded_path",
+    "file_hashes",
+    "folder",
+    "split",
+    "subset",
+    "tiles",
+]
