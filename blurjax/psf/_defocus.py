@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from blurjax._numerics import absolute, safe_sqrt
 from blurjax._typing import Array, Kernels, Scalars
-from blurjax.psf._grid import check_parameter, check_size, normalise, offsets, warn_truncated
+from blurjax.psf._grid import check_parameter, check_size, normalise, warn_truncated
 
 # Any radius up to 1/2 lies inside the central pixel: the same kernel, and no 0 / 0.
 _DELTA = 0.25
@@ -61,7 +61,7 @@ def defocus(radius: Scalars, *, size: int) -> Kernels:
 def _defocus(radius: Array, size: int) -> tuple[Array, Array]:
     radius = jnp.maximum(absolute(radius), _DELTA)[..., None, None]
     quadrant = _quadrant_area(radius, size)
-    mirrored = jnp.abs(offsets(size, jnp.dtype(int)))
+    mirrored = jnp.abs(jnp.arange(size) - size // 2)
     area = quadrant[..., mirrored, :][..., mirrored]
     held = jnp.sum(area, axis=(-2, -1)) / (jnp.pi * radius[..., 0, 0] ** 2)
     return normalise(area), 1 - held

@@ -18,7 +18,8 @@ def motion(length: Scalars, angle: Scalars, *, size: int) -> Kernels:
 
         k(x, y) = int_{-1/2}^{1/2} tri(L u cos a - x) tri(-L u sin a - y) du,
 
-    with tri(z) = max(1 - |z|, 0), x the column and y the row offset. In each of the four sign quadrants
+    with tri(z) = max(1 - |z|, 0), x the column and y the row offset. In each of the four sign
+    quadrants
     of the two tents the integrand is a quadratic on a clipped interval of u,
     and is integrated exactly: no quadrature. Unlike the bare segment's box
     integral, it has a useful gradient in the angle near 0.
