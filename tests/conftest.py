@@ -6,6 +6,7 @@ import os
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 jax.config.update("jax_enable_x64", True)
@@ -18,3 +19,42 @@ def getkey():
     """A fresh random key at each call; the same sequence in every run."""
     count = iter(range(1_000_000))
     return lambda: jax.random.fold_in(jax.random.key(20261120), next(count))
+
+
+@pytest.fixture
+def float32():
+    """As users run: float64 off, promotion as jax comes."""
+    names = ("jax_enable_x64", "jax_numpy_dtype_promotion", "jax_numpy_rank_promotion")
+    before = {name: getattr(jax.config, name) for name in names}
+    for name, value in zip(names, (False, "standard", "allow"), strict=True):
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture(scope="session")
+def stand_in(tmp_path_factory):
+    """A weights file that answers something: where only the answer's form matters."""
+    from blurjax import blur_type, weights
+
+    config = blur_type.Config(hidden=(8, 4), memory=6, recall=1)
+    k_init, k_patches = jax.random.split(jax.random.key(1))
+    patches = jax.random.uniform(k_patches, (18, 32, 32), jnp.float32)
+    label = jnp.arange(18) % 3
+    batch = blur_type.Batch(
+        patches=patches,
+        label=label,
+        size=jnp.linspace(2, 5, 18, dtype=jnp.float32),
+        angle=jnp.where(label == 1, 1.0, 0.0).astype(jnp.float32),
+        weight=jnp.ones(18, jnp.float32),
+        image=jnp.zeros(18, int),
+        rejected=jnp.zeros((), jnp.float32),
+    )
+    variables = jax.tree.map(
+        lambda x: x.astype(jnp.float32),
+        blur_type.standardise(blur_type.init(k_init, config), patches, config),
+    )
+    variables = blur_type.remember(variables, batch, config)
+    file = tmp_path_factory.mktemp("weights") / "blur_type.npz"
+    return weights.save(file, variables, config, {"note": "random"})

@@ -1,0 +1,48 @@
+# Two commands are all a newcomer needs: `make demo` and `make test`. Both work from a bare clone.
+# PYTHON chooses the interpreter (3.11 or newer); every interpreter gets an environment of its own.
+PYTHON ?= python3
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+VENV ?= .venv-$(VERSION)
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test test-all lint types doctest check clean
+
+help:
+	@echo "make demo      set up, then analyse real photographs into demo/"
+	@echo "make test      set up, then run the fast tests"
+	@echo "make test-all  the slow and training tests too"
+	@echo "make check     lint, types, doctests and fast tests: what CI runs"
+	@echo "PYTHON=python3.13 chooses the interpreter (now $(PYTHON), $(VERSION))"
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is $(VERSION); blurjax needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "setting up $(VENV) with $(PYTHON) (once; about a minute)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/python examples/demo.py --out demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+doctest: $(READY)
+	$(BIN)/python -m pytest --doctest-modules blurjax
+
+check: lint types doctest test
+
+clean:
+	rm -rf .venv-* build dist demo .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,153 @@
+"""Everything that the library can tell about the blur of one image (host)."""
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from blurjax import blur_type
+
+Weights = Mapping[str, str | Path]
+"""Weights files or checkpoints by the name of their system."""
+
+
+class Analysis(NamedTuple):
+    """One field a system, named after it; each an estimate with a `status` of its own."""
+
+    blur_type: blur_type.Estimate
+    """Type and parameters of the dominant blur."""
+
+
+MIN_SIZE = blur_type.MIN_SIZE
+"""The image side, in pixels, below which no system has an answer."""
+
+
+def analyze(image: np.ndarray | jax.Array, *, weights: Weights | None = None) -> Analysis:
+    """What blur is in an image, by every system (host).
+
+    A system that cannot answer (too small an image, too little texture) says so in the `status`
+    of its estimate; the others go on.
+
+    Args:
+        image: (H, W) gray or (H, W, 3) RGB; floats in [0, 1], or uint8 or uint16.
+        weights: for each system named in it ("blur_type"), the file to use instead of the
+            shipped weights.
+
+    Returns:
+        `Analysis`.
+
+    Raises:
+        ValueError: an array of another shape or with values that are not finite or out of range;
+            a name in `weights` that is no system's.
+        WeightsError, CheckpointError: weights that are missing or damaged.
+
+    Source: our choice.
+
+    Example:
+        >>> import blurjax
+        >>> from blurjax import data, images
+        >>> photograph = images.read(data.embedded_path("clock_motion.png"))
+        >>> blurjax.analyze(photograph).blur_type.status
+        'ok'
+    """
+    files = dict(weights or {})
+    if unknown := files.keys() - set(Analysis._fields):
+        raise ValueError(
+            f"no system is called {', '.join(sorted(unknown))}; "
+            f"weights can be given for {', '.join(Analysis._fields)}"
+        )
+    return Analysis(
+        blur_type=blur_type.estimate(image, *blur_type.load(files.get("blur_type"))),
+    )
+
+
+def summary(analysis: Analysis) -> dict[str, Any]:
+    """An analysis as plain values, ready for JSON (host).
+
+    Args:
+        analysis: from `analyze`.
+
+    Returns:
+        One dictionary a system: its status and its answer, every number with its unit. Angles
+        stand there in radians and in degrees.
+    """
+    return {
+        name: _SUMMARIES[name](row) for name, row in zip(analysis._fields, analysis, strict=True)
+    }
+
+
+def blur_phrase(
+    label: str, parameters: Mapping[str, float], spread: Mapping[str, float] | None = None
+) -> str:
+    """A blur in words, such as "motion, length 9.1 ± 0.4 px, angle 30 ± 2°" (host).
+
+    Args:
+        label: one of `blur_type.LABELS`.
+        parameters: its parameters by name, in pixels and radians.
+        spread: likewise their spread, if known.
+    """
+    return f"{label}, {parameter_phrase(parameters, spread)}"
+
+
+def parameter_phrase(
+    parameters: Mapping[str, float], spread: Mapping[str, float] | None = None
+) -> str:
+    """Parameters in words, such as "length 9.1 ± 0.4 px, angle 30 ± 2°" (host).
+
+    Args:
+        parameters: values by name, in pixels and radians.
+        spread: likewise their spread, if known.
+    """
+    spread = spread or {}
+    phrases = []
+    for name, value in parameters.items():
+        if name == "angle":
+            # Undirected: what would round to 180 degrees is 0.
+            number, unit, digits = math.degrees(value) % 180, "°", 0
+            number = 0.0 if round(number) == 180 else number
+            around = math.degrees(spread.get(name, 0))
+        else:
+            number, unit, digits = value, " px", 1
+            around = spread.get(name, 0)
+        between = f" ± {around:.{digits}f}" if name in spread else ""
+        phrases.append(f"{name} {number:.{digits}f}{between}{unit}")
+    return ", ".join(phrases)
+
+
+def percent(probability: float) -> str:
+    """A probability in [0, 1] in whole percent, never rounded to certainty (host)."""
+    if probability > 0.995:
+        return "> 99 %"
+    return "< 1 %" if probability < 0.005 else f"{100 * probability:.0f} %"
+
+
+def _blur_type_summary(estimate: blur_type.Estimate) -> dict[str, Any]:
+    parameters: dict[str, dict[str, float | str]] = {}
+    for name, value in estimate.parameters.items():
+        spread = estimate.spread[name]
+        parameters[name] = {
+            "value": value,
+            "spread": spread,
+            "unit": "radian" if name == "angle" else "pixel",
+        }
+        if name == "angle":
+            parameters[name] |= {
+                "value_degrees": math.degrees(value),
+                "spread_degrees": math.degrees(spread),
+            }
+    return {
+        "status": estimate.status,
+        "label": estimate.label,
+        "probabilities": dict(
+            zip(blur_type.LABELS, map(float, estimate.probabilities), strict=True)
+        ),
+        "parameters": parameters,
+        "votes": dict(zip(blur_type.LABELS, map(int, estimate.votes), strict=True)),
+        "patches": len(estimate.boxes),
+    }
+
+
+_SUMMARIES: dict[str, Callable[[Any], dict[str, Any]]] = {"blur_type": _blur_type_summary}

@@ -1,0 +1,50 @@
+"""The system's configuration and vocabulary."""
+
+from dataclasses import dataclass
+
+LABELS = ("gaussian", "motion", "defocus")
+"""Blur types in the order of the logits."""
+
+PATCH = 32
+"""Side of a patch in pixels [Yan & Shao]."""
+
+MIN_SIZE = 64
+"""Smallest image side, in pixels, that `estimate` accepts: a few patches' worth."""
+
+RULES = {"all": (0.04, 0.0), "textured": (0.04, 3 / 255)}
+"""Texture rules of a patch as observed: least standard deviation, least mean gradient magnitude."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What sets the network's shape and the range of blurs it knows. Hashable, static under jit.
+
+    Attributes:
+        body: "dense" (the published network) or "conv" (a small CNN on the padded spectrum, a
+            yardstick).
+        hidden: widths between the input and the three logits; () is softmax regression.
+        feature: "spectrum" (32 x 32 log spectrum, stretched per patch to [0, 1]) or
+            "half_spectrum" (the finer half plane: 1024 values, standardised per feature).
+        sigma, length, radius: ranges of the blur parameters in pixels. The angle covers [0, pi).
+        memory: stored samples of each type's GRNN.
+        recall: which hidden layer feeds the GRNN, counted from 0; -1 is the raw feature.
+    """
+
+    body: str = "dense"
+    hidden: tuple[int, ...] = (500, 30, 10)
+    feature: str = "half_spectrum"
+    sigma: tuple[float, float] = (0.5, 5.0)
+    length: tuple[float, float] = (3.0, 16.0)
+    radius: tuple[float, float] = (1.5, 8.0)
+    memory: int = 6000
+    recall: int = 2
+
+    def __post_init__(self) -> None:
+        if self.body not in ("dense", "conv"):
+            raise ValueError(f"body is {self.body!r}; choose 'dense' or 'conv'")
+        if self.feature not in ("spectrum", "half_spectrum"):
+            raise ValueError(f"feature is {self.feature!r}; choose 'spectrum' or 'half_spectrum'")
+        for name in ("sigma", "length", "radius"):
+            low, high = getattr(self, name)
+            if not 0 <= low < high:
+                raise ValueError(f"{name} is ({low}, {high}); give 0 <= low < high, in pixels")

@@ -1,0 +1,355 @@
+"""The two stages: a network for the type, one GRNN a type for its parameters.
+
+Variables are nested dicts with string keys:
+
+    params   dense0 .. denseN {kernel, bias}  (body "dense"), or the convolutional network's
+    state    feature {mean, scale}: the standardisation, measured on training patches
+    recall   gaussian | motion | defocus {points, targets, bandwidth}: the GRNNs' memories
+
+`recall` is absent until the second stage has been fitted (`remember`).
+"""
+
+import functools
+import itertools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from blurjax import features
+from blurjax._typing import Array, ArrayLike, Float, Int, Patches, PRNGKey
+from blurjax.blur_type._config import LABELS, PATCH, Config
+from blurjax.blur_type.samples import Batch
+from blurjax.nn import grnn
+
+Variables = dict[str, Any]
+
+# Zero-padded DFT length; of its 45 x 23 half plane, 11 entries of the zeroth column repeat
+# others (a real image's spectrum is even) and are dropped: the published 1024 inputs.
+_PADDED = 45
+_HALF = _PADDED // 2 + 1
+INPUTS = 1024
+
+
+class Aux(NamedTuple):
+    """What `loss` returns beside the scalar."""
+
+    metrics: dict[str, Array]
+    state: Variables
+
+
+class Prediction(NamedTuple):
+    """Answers for a batch of patches, arrays only."""
+
+    logits: Float[Array, "n 3"]
+    probabilities: Float[Array, "n 3"]
+    label: Int[Array, " n"]
+    sigma: Float[Array, " n"]
+    length: Float[Array, " n"]
+    angle: Float[Array, " n"]
+    radius: Float[Array, " n"]
+
+    def size(self) -> Float[Array, "n 3"]:
+        """sigma, length and radius side by side, in the order of `LABELS`."""
+        return jnp.stack([self.sigma, self.length, self.radius], axis=-1)
+
+
+def init(key: PRNGKey, config: Config) -> Variables:
+    """Fresh variables, without memories.
+
+    Dense layers: the first N(0, 1/fan_in), the others N(0, 16/fan_in), which
+    keeps sigmoid units in their working range; biases 0.
+
+    Args:
+        key: random key.
+        config: the shape.
+
+    Returns:
+        `params` and `state` in float32 (float64 where jax is told so).
+
+    Source: our choice.
+
+    Example:
+        >>> import jax
+        >>> from blurjax import blur_type
+        >>> variables = blur_type.init(jax.random.key(0), blur_type.Config())
+        >>> variables["params"]["dense0"]["kernel"].shape
+        (1024, 500)
+    """
+    mean = jnp.zeros(_feature_shape(config))
+    state = {"feature": {"mean": mean, "scale": jnp.ones_like(mean)}}
+    if config.body == "conv":
+        empty = jnp.zeros((1, *_feature_shape(config)))
+        return {"params": dict(_conv().init(key, empty)["params"]), "state": state}
+    params = {}
+    widths = (INPUTS, *config.hidden, len(LABELS))
+    for i, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
+        gain = 1.0 if i == 0 else 16.0
+        kernel = jax.random.normal(jax.random.fold_in(key, i), (fan_in, fan_out))
+        params[f"dense{i}"] = {
+            "kernel": kernel * (gain / fan_in) ** 0.5,
+            "bias": jnp.zeros(fan_out),
+        }
+    return {"params": params, "state": state}
+
+
+def raw_feature(patches: Patches, config: Config) -> Float[Array, "n ..."]:
+    """The network's input before standardisation: (n, 1024), or (n, 45, 23) for "conv"."""
+    if patches.shape[1:] != (PATCH, PATCH):
+        raise ValueError(f"patches are {patches.shape[1:]}; the network is about {PATCH}x{PATCH}")
+    if config.feature == "spectrum":
+        stretched = features.min_max(features.log_spectrum(patches))
+        return stretched if config.body == "conv" else stretched.reshape(-1, INPUTS)
+    half = features.half_spectrum(patches, size=_PADDED)
+    if config.body == "conv":
+        return jnp.fft.fftshift(half, axes=1)
+    flat = half.swapaxes(1, 2).reshape(-1, _PADDED * _HALF)
+    repeats = _PADDED * _HALF - INPUTS
+    return jnp.concatenate([flat[:, : _PADDED - repeats], flat[:, _PADDED:]], axis=1)
+
+
+def feature(variables: Variables, patches: Patches, config: Config) -> Float[Array, "n ..."]:
+    """`raw_feature`, standardised by the training set's mean and scale."""
+    about = variables["state"]["feature"]
+    raw = raw_feature(patches, config)
+    dtype = raw.dtype
+    return (raw - about["mean"][None].astype(dtype)) / about["scale"][None].astype(dtype)
+
+
+def standardise(variables: Variables, patches: Patches, config: Config) -> Variables:
+    """Variables whose standardisation is that of `patches`; "spectrum" lies in [0, 1] already."""
+    if config.feature == "spectrum":
+        return variables
+    raw = raw_feature(patches, config)
+    about = {"mean": jnp.mean(raw, axis=0), "scale": jnp.std(raw, axis=0) + 1e-3}
+    return {**variables, "state": {**variables["state"], "feature": about}}
+
+
+def layers(
+    variables: Variables, patches: Patches, config: Config
+) -> tuple[Float[Array, "n 3"], list[Float[Array, "n ..."]]]:
+    """Logits and every hidden layer of the dense network, the last of which is the bottleneck.
+
+    For "conv", whose inner layers are nobody's input, the list is empty.
+    """
+    x = feature(variables, patches, config)
+    params = variables["params"]
+    if config.body == "conv":
+        return _conv().apply({"params": params}, x), []
+    hidden: list[Array] = []
+    for i in range(len(config.hidden) + 1):
+        layer = params[f"dense{i}"]
+        x = x @ layer["kernel"].astype(x.dtype) + layer["bias"][None].astype(x.dtype)
+        if i < len(config.hidden):
+            x = jax.nn.sigmoid(x)
+            hidden.append(x)
+    return x, hidden
+
+
+def apply(
+    variables: Variables, patches: Patches, config: Config, *, train: bool = False
+) -> Float[Array, "n 3"]:
+    """Logits of Gaussian, motion, defocus for each patch.
+
+    Args:
+        variables: from `init`, `load` or training; never changed.
+        patches: (n, 32, 32), gray in [0, 1], blurred.
+        config: the shape, static.
+        train: no layer of this network depends on it.
+
+    Returns:
+        (n, 3), in the order of `LABELS`.
+
+    Raises:
+        ValueError: patches of another size.
+
+    Gradient: exact and finite, to variables and patches.
+
+    Source: Yan & Shao, TIP 2016: 1024-500-30-10-3; the input feature is our choice.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from blurjax import blur_type
+        >>> config = blur_type.Config()
+        >>> variables = blur_type.init(jax.random.key(0), config)
+        >>> blur_type.apply(variables, jnp.zeros((2, 32, 32)), config).shape
+        (2, 3)
+    """
+    del train
+    return layers(variables, patches, config)[0]
+
+
+def loss(
+    variables: Variables,
+    batch: Batch,
+    config: Config,
+    *,
+    key: PRNGKey | None = None,
+    train: bool = True,
+) -> tuple[Float[Array, ""], Aux]:
+    """Weighted mean cross-entropy of the type.
+
+    Args:
+        variables: `params` and `state`.
+        batch: from `sample`; rows of weight 0 do not count.
+        config: the shape, static.
+        key: unused, the network is deterministic.
+        train: unused.
+
+    Returns:
+        The scalar, and `Aux` with the metrics "loss" and "accuracy" and the unchanged state.
+
+    Gradient: exact, to variables.
+
+    Source: Yan & Shao, TIP 2016, fine-tuning.
+    """
+    del key, train
+    logits = apply(variables, batch.patches, config)
+    share = batch.weight / jnp.maximum(jnp.sum(batch.weight), 1)
+    log_probabilities = jax.nn.log_softmax(logits)
+    of_label = jnp.take_along_axis(log_probabilities, batch.label[:, None], axis=1)[:, 0]
+    value = -jnp.sum(share * of_label)
+    right = (jnp.argmax(logits, axis=1) == batch.label).astype(share.dtype)
+    metrics = {"loss": value, "accuracy": jnp.sum(share * right)}
+    return value, Aux(metrics, variables["state"])
+
+
+def remember(variables: Variables, batch: Batch, config: Config) -> Variables:
+    """Fit the second stage (host): each type's GRNN stores samples and chooses its bandwidth.
+
+    The bandwidth is, of 40 log-spaced multiples of the median nearest-neighbour
+    distance, the one whose exact leave-one-out error is least; length and angle
+    each have their own. Angles are stored as (cos 2a, sin 2a).
+
+    Args:
+        variables: a trained network.
+        batch: labelled patches; of each type the first `config.memory` of weight 1 are stored.
+        config: `memory` and `recall`.
+
+    Returns:
+        Variables with `recall`.
+
+    Raises:
+        ValueError: fewer than 2 samples of some type.
+
+    Source: Specht 1991 for the estimator; Yan & Shao, TIP 2016, for one GRNN a type; the
+        bandwidth rule is our choice.
+    """
+    recall = {}
+    for i, name in enumerate(LABELS):
+        rows = jnp.flatnonzero((batch.label == i) & (batch.weight > 0))[: config.memory]
+        if rows.size < 2:
+            raise ValueError(f"{rows.size} {name} samples; a GRNN needs at least 2")
+        points = jax.lax.map(
+            lambda patch: recall_feature(variables, patch[None], config)[0],
+            batch.patches[rows],
+            batch_size=1000,
+        )
+        targets = _targets(name, batch.size[rows], batch.angle[rows])
+        grid = grnn.bandwidth_grid(points)
+        errors = _errors(name, grnn.leave_one_out(points, targets, grid), targets[:, None, :])
+        best = grid[jnp.argmin(jnp.mean(errors, axis=0), axis=0)]
+        recall[name] = {"points": points, "targets": targets, "bandwidth": best}
+    return {**variables, "recall": recall}
+
+
+def recall_feature(variables: Variables, patches: Patches, config: Config) -> Float[Array, "n d"]:
+    """What the GRNNs compare: a hidden layer's activations, or the raw feature."""
+    if config.recall < 0 or config.body == "conv":
+        return feature(variables, patches, config).reshape(patches.shape[0], -1)
+    return layers(variables, patches, config)[1][config.recall]
+
+
+def _targets(name: str, size: Array, angle: Array) -> Array:
+    if name != "motion":
+        return size[:, None]
+    return jnp.stack([size, jnp.cos(2 * angle), jnp.sin(2 * angle)], axis=1)
+
+
+def _errors(name: str, predicted: Array, targets: Array) -> Array:
+    """Absolute errors (..., 1) or, for motion, of length and angle (..., 2)."""
+    size = jnp.abs(predicted[..., :1] - targets[..., :1])
+    if name != "motion":
+        return size
+    off = circular_error(_angle(predicted[..., 1:]), _angle(targets[..., 1:]))
+    return jnp.concatenate([size, off[..., None]], axis=-1)
+
+
+def circular_error(a: ArrayLike, b: ArrayLike) -> Array:
+    """Distance between two undirected angles, in [0, pi/2] radians."""
+    turn = jnp.mod(jnp.asarray(a) - jnp.asarray(b), jnp.pi)
+    return jnp.minimum(turn, jnp.pi - turn)
+
+
+def _angle(doubled: Array) -> Array:
+    """Angle in [0, pi) from (cos 2a, sin 2a) of any positive length; 0 for no direction at all."""
+    x, y = doubled[..., 0], doubled[..., 1]
+    somewhere = x**2 + y**2 > 0
+    return jnp.where(somewhere, jnp.mod(jnp.arctan2(y, jnp.where(somewhere, x, 1)) / 2, jnp.pi), 0)
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def predict(variables: Variables, patches: Patches, config: Config) -> Prediction:
+    """Type and every type's parameters for each patch.
+
+    Each GRNN answers for every patch, as if the patch were of its type: read
+    the one that `label` names.
+
+    Args:
+        variables: with `recall`.
+        patches: (n, 32, 32), gray in [0, 1].
+        config: static.
+
+    Returns:
+        `Prediction`; sizes lie within the ranges of the stored samples, the angle in [0, pi).
+
+    Raises:
+        ValueError: patches of another size, or variables without memories.
+
+    Gradient: exact, except at `label`, which is discrete.
+
+    Source: Yan & Shao, TIP 2016.
+    """
+    if "recall" not in variables:
+        raise ValueError(
+            "these variables have no `recall`: fit the second stage with blur_type.remember"
+        )
+    logits, hidden = layers(variables, patches, config)
+    if config.recall < 0 or not hidden:
+        x = feature(variables, patches, config).reshape(patches.shape[0], -1)
+    else:
+        x = hidden[config.recall]
+    out = {}
+    for name in LABELS:
+        memory = variables["recall"][name]
+        out[name] = [
+            grnn.predict(
+                x,
+                memory["points"].astype(x.dtype),
+                memory["targets"].astype(x.dtype),
+                memory["bandwidth"][i].astype(x.dtype),
+            )
+            for i in range(memory["bandwidth"].shape[0])
+        ]
+    return Prediction(
+        logits=logits,
+        probabilities=jax.nn.softmax(logits),
+        label=jnp.argmax(logits, axis=1),
+        sigma=out["gaussian"][0][:, 0],
+        length=out["motion"][0][:, 0],
+        angle=_angle(out["motion"][1][:, 1:]),
+        radius=out["defocus"][0][:, 0],
+    )
+
+
+def _conv() -> Any:
+    # Flax is imported only by those who ask for the convolutional body.
+    from blurjax.blur_type._conv import Conv
+
+    return Conv()
+
+
+def _feature_shape(config: Config) -> tuple[int, ...]:
+    if config.body == "dense":
+        return (INPUTS,)
+    return (PATCH, PATCH) if config.feature == "spectrum" else (_PADDED, _HALF)

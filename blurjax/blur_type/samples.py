@@ -1,0 +1,305 @@
+"""Key and sharp photographs in, labelled blurred patches out, on the device."""
+
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from blurjax import features, imaging, psf
+from blurjax._typing import Array, ArrayLike, Float, Int, PRNGKey, Real
+from blurjax.blur_type._config import LABELS, PATCH, RULES, Config
+
+
+class Batch(NamedTuple):
+    """Labelled patches; the types take turns: gaussian, motion, defocus, gaussian, ..."""
+
+    patches: Float[Array, "n 32 32"]
+    """Blurred and quantised, in [0, 1]."""
+    label: Int[Array, " n"]
+    """Index into `LABELS`."""
+    size: Float[Array, " n"]
+    """sigma (standard deviation of the discrete kernel), length or radius, in pixels."""
+    angle: Float[Array, " n"]
+    """Of motion, in radians [0, pi); 0 for the others."""
+    weight: Float[Array, " n"]
+    """1, or 0 where no candidate satisfied the texture rule."""
+    image: Int[Array, " n"]
+    """Which of the sharp images the patch shows."""
+    rejected: Float[Array, ""]
+    """Share of all candidates that the texture rule refused."""
+
+
+def margin(config: Config) -> int:
+    """Pixels around a patch that its blur can see: 4 sigma, and all of motion and defocus."""
+    return max(_reach(config).values())
+
+
+def _reach(config: Config) -> dict[str, int]:
+    return {
+        "gaussian": math.ceil(4 * config.sigma[1]),
+        "motion": math.ceil(config.length[1] / 2),
+        "defocus": math.ceil(config.radius[1] - 0.5),
+    }
+
+
+@functools.partial(
+    jax.jit, static_argnames=("config", "n", "linear", "sampling", "rule", "candidates")
+)
+def sample(
+    key: PRNGKey,
+    sharp: Real[Array, "m h w"],
+    config: Config,
+    *,
+    n: int = 528,
+    linear: str = "mixed",
+    sampling: str = "mixed",
+    noise: Float[ArrayLike, ""] | None = None,
+    rule: str = "all",
+    candidates: int = 2,
+) -> Batch:
+    """Labelled 32x32 patches with a kernel of its own for each.
+
+    Every slot draws a type (they take turns), parameters uniform in the
+    configuration's ranges, and `candidates` places in the photographs, mirrored
+    and turned at random. The photograph is blurred first and the patch cut
+    afterwards, so that no boundary tells; then noise and 8-bit quantisation. The
+    first candidate that satisfies the texture rule *as observed* is kept.
+
+    Args:
+        key: random key.
+        sharp: stack of sharp gray images, uint8 or float in [0, 1]; h and w at least
+            32 + 2 margin(config).
+        config: ranges.
+        n: batch size, static, a multiple of 3.
+        linear: "never" blurs the values as they are, "always" in linear light (sRGB curve undone
+            and redone), "mixed" either at random. Static.
+        sampling: of the Gaussian kernel: "area", "point", or "mixed". Static.
+        noise: standard deviation of Gaussian noise before quantisation, in image units; None for
+            none.
+        rule: "all", "textured" or "none", see `RULES`. Static.
+        candidates: places tried a slot, static.
+
+    Returns:
+        `Batch`; `weight` is 0 in slots where every candidate was refused.
+
+    Raises:
+        ValueError: images too small, `n` not a multiple of 3, unknown options.
+
+    Gradient: to `noise` only.
+
+    Source:
+        Protocol of Yan & Shao, TIP 2016; ranges, light, floor and quantisation are our choice.
+    """
+    room = PATCH + 2 * margin(config)
+    if min(sharp.shape[1:]) < room:
+        raise ValueError(
+            f"sharp images are {sharp.shape[1]}x{sharp.shape[2]}; this configuration needs at "
+            f"least {room}x{room}: pass larger ones or narrow the parameter ranges"
+        )
+    if n % len(LABELS):
+        raise ValueError(f"n is {n}; the three types take turns, so pass a multiple of 3")
+    if linear not in ("never", "always", "mixed"):
+        raise ValueError(f"linear is {linear!r}; choose 'never', 'always' or 'mixed'")
+    if sampling not in ("area", "point", "mixed"):
+        raise ValueError(f"sampling is {sampling!r}; choose 'area', 'point' or 'mixed'")
+    if rule not in (*RULES, "none"):
+        raise ValueError(f"rule is {rule!r}; choose one of {', '.join((*RULES, 'none'))}")
+
+    slots, dtype = n // len(LABELS), jnp.float32
+    parts = []
+    for label, name in enumerate(LABELS):
+        k_place, k_blur, k_light, k_noise = jax.random.split(jax.random.fold_in(key, label), 4)
+        reach = _reach(config)[name]
+        in_linear = jax.random.bernoulli(
+            k_light, {"never": 0.0, "always": 1.0, "mixed": 0.5}[linear], (slots,)
+        )
+        places, crops = _crops(k_place, sharp, in_linear, PATCH + 2 * reach, (slots, candidates))
+        blurred, size, angle = _BLURS[name](k_blur, crops, 2 * reach + 1, config, sampling)
+        light = jnp.broadcast_to(in_linear[:, None, None, None], blurred.shape)
+        encoded = jnp.where(light, imaging.encode(blurred), blurred)
+        if noise is not None:
+            encoded = imaging.add_noise(k_noise, encoded, jnp.asarray(noise, dtype))
+        observed = imaging.quantise(encoded)
+        accepted = satisfies(observed, rule)
+        first = jnp.argmax(accepted, axis=1)
+        pick = functools.partial(jnp.take_along_axis, axis=1)
+        parts.append(
+            Batch(
+                patches=pick(observed, first[:, None, None, None])[:, 0],
+                label=jnp.full((slots,), label),
+                size=size,
+                angle=angle,
+                weight=jnp.any(accepted, axis=1).astype(dtype),
+                image=pick(places, first[:, None])[:, 0],
+                rejected=1 - jnp.mean(accepted.astype(dtype)),
+            )
+        )
+    stacked = jax.tree.map(lambda *t: jnp.stack(t, axis=min(1, t[0].ndim)), *parts)
+    flat = jax.tree.map(
+        lambda t: t.reshape(n, *t.shape[2:]), stacked._replace(rejected=stacked.weight)
+    )
+    return flat._replace(rejected=jnp.mean(stacked.rejected))
+
+
+def collect(
+    key: PRNGKey,
+    sharp: Real[Array, "m h w"],
+    config: Config,
+    *,
+    n: int,
+    linear: str = "mixed",
+    sampling: str = "mixed",
+    noise: float | None = None,
+    rule: str = "all",
+) -> Batch:
+    """A fixed set: exactly `n` patches that satisfy the rule, a third of each type (host).
+
+    Args:
+        key, sharp, config, linear, sampling, noise, rule: as in `sample`.
+        n: how many patches, a multiple of 3.
+
+    Returns:
+        `Batch` whose weights are all 1.
+
+    Raises:
+        ValueError: as `sample`, or photographs with so little texture that a thousand batches do
+            not fill the set.
+
+    Source: the seed's set of 36 000 patches; the texture rule is our choice.
+    """
+    if n % len(LABELS):
+        raise ValueError(f"n is {n}; the three types share it equally, so pass a multiple of 3")
+    kept: list[Batch] = []
+    have = np.zeros(len(LABELS), int)
+    for i in range(1000):
+        batch = jax.tree.map(
+            np.asarray,
+            sample(
+                jax.random.fold_in(key, i),
+                sharp,
+                config,
+                n=_CHUNK,
+                linear=linear,
+                sampling=sampling,
+                noise=noise,
+                rule=rule,
+                # A fresh draw is cheaper than a second candidate: refused slots are just dropped.
+                candidates=1,
+            ),
+        )
+        chosen = np.zeros(_CHUNK, bool)
+        for label in range(len(LABELS)):
+            fine = np.flatnonzero((batch.label == label) & (batch.weight > 0))
+            fine = fine[: n // len(LABELS) - have[label]]
+            chosen[fine] = True
+            have[label] += len(fine)
+        kept.append(rows(batch, chosen))
+        if have.sum() == n:
+            return jax.tree.map(
+                lambda *x: jnp.asarray(np.concatenate(x) if x[0].ndim else np.mean(x)), *kept
+            )
+    raise ValueError(
+        f"only {have.sum()} of {n} patches satisfy rule {rule!r}; pass more textured photographs"
+    )
+
+
+def rows(batch: Batch, index: ArrayLike | slice) -> Batch:
+    """The rows of a batch that an index array, a mask or a slice names; `rejected` stays."""
+    return jax.tree.map(lambda x: x[index] if x.ndim else x, batch)
+
+
+# Rows of one compiled draw in `collect`.
+_CHUNK = 3_000
+
+
+def satisfies(patches: Float[Array, "*batch 32 32"], rule: str) -> Array:
+    """Whether each patch, as observed, satisfies a texture rule."""
+    if rule == "none":
+        return jnp.ones(patches.shape[:-2], bool)
+    least_contrast, least_gradient = RULES[rule]
+    enough = features.contrast(patches) >= least_contrast
+    if least_gradient > 0:
+        steep = jnp.mean(features.gradient_magnitude(patches), axis=(-2, -1))
+        enough &= steep >= least_gradient
+    return enough
+
+
+def _crops(
+    key: Array, sharp: Array, in_linear: Array, side: int, shape: tuple[int, int]
+) -> tuple[Array, Array]:
+    """Random squares of random images, turned and mirrored; image index and values."""
+    k_image, k_row, k_column, k_flip = jax.random.split(key, 4)
+    count, height, width = sharp.shape
+    image = jax.random.randint(k_image, shape, 0, count)
+    row = jax.random.randint(k_row, shape, 0, height - side + 1)
+    column = jax.random.randint(k_column, shape, 0, width - side + 1)
+    flips = jax.random.bernoulli(k_flip, 0.5, (*shape, 3))
+    # One table look-up turns 8-bit values into floats of either light.
+    byte = jnp.arange(256, dtype=jnp.float32) / 255
+    table = jnp.stack([byte, imaging.linearise(byte)])
+
+    def one(image: Array, row: Array, column: Array, flip: Array, light: Array) -> Array:
+        crop = jax.lax.dynamic_slice(sharp, (image, row, column), (1, side, side))[0]
+        crop = jnp.where(flip[0], crop[::-1], crop)
+        crop = jnp.where(flip[1], crop[:, ::-1], crop)
+        crop = jnp.where(flip[2], crop.T, crop)
+        if jnp.issubdtype(sharp.dtype, jnp.integer):
+            return table[light, crop.astype(jnp.int32)]
+        crop = crop.astype(jnp.float32)
+        return jnp.where(light > 0, imaging.linearise(crop), crop)
+
+    light = jnp.broadcast_to(in_linear[:, None], shape).astype(jnp.int32)
+    return image, jax.vmap(jax.vmap(one))(image, row, column, flips, light)
+
+
+def _uniform(key: Array, count: int, bounds: tuple[float, float]) -> Array:
+    return jax.random.uniform(key, (count,), jnp.float32, *bounds)
+
+
+def _gaussian(
+    key: Array, crops: Array, size: int, config: Config, sampling: str
+) -> tuple[Array, Array, Array]:
+    k_sigma, k_rule = jax.random.split(key)
+    slots = crops.shape[0]
+    sigma = _uniform(k_sigma, slots, config.sigma)
+    share = {"area": 0.0, "point": 1.0, "mixed": 0.5}[sampling]
+    by_point = jax.random.bernoulli(k_rule, share, (slots, 1))
+    # The kernel is separable: its profile is the sum over one axis.
+    area, point = (
+        jnp.sum(psf.gaussian(sigma, size=size, sampling=s), axis=-1) for s in ("area", "point")
+    )
+    profile = jnp.where(by_point, point, area)
+    position = jnp.arange(size, dtype=jnp.float32) - size // 2
+    deviation = jnp.sqrt(profile @ position**2)
+    # Convolution with a profile as a banded matrix (32, 32 + size - 1), one for each slot.
+    shift = jnp.arange(PATCH + size - 1)[None, :] - jnp.arange(PATCH)[:, None]
+    padded = jnp.pad(profile, ((0, 0), (1, 1)))
+    band = padded[:, jnp.clip(shift + 1, 0, size + 1)]
+    blurred = jnp.einsum("sij,scjk,slk->scil", band, crops, band)
+    return blurred, deviation, jnp.zeros_like(sigma)
+
+
+def _motion(
+    key: Array, crops: Array, size: int, config: Config, sampling: str
+) -> tuple[Array, Array, Array]:
+    k_length, k_angle = jax.random.split(key)
+    length = _uniform(k_length, crops.shape[0], config.length)
+    angle = _uniform(k_angle, crops.shape[0], (0.0, math.pi))
+    return _convolve(crops, psf.motion(length, angle, size=size)), length, angle
+
+
+def _defocus(
+    key: Array, crops: Array, size: int, config: Config, sampling: str
+) -> tuple[Array, Array, Array]:
+    radius = _uniform(key, crops.shape[0], config.radius)
+    return _convolve(crops, psf.defocus(radius, size=size)), radius, jnp.zeros_like(radius)
+
+
+def _convolve(crops: Array, kernels: Array) -> Array:
+    return imaging.blur(crops, kernels[:, None], boundary="valid", method="fft")
+
+
+_BLURS = {"gaussian": _gaussian, "motion": _motion, "defocus": _defocus}

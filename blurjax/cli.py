@@ -1,0 +1,407 @@
+"""The command line: `blurjax analyze` and `blurjax blur` (host).
+
+Answers go to stdout, everything else to stderr. Exit status: 0 all went well; 1 something could
+not be read, answered or written; 2 the command itself is wrong; 130 interrupted.
+"""
+
+import contextlib
+import json
+import math
+import os
+import sys
+import tempfile
+import uuid
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, TypeVar
+
+import numpy as np
+import tyro
+
+import blurjax
+
+T = TypeVar("T")
+
+# The rooms are imported by the functions that use them: `--help` answers at once, and an
+# interrupt while JAX is loading is caught like any other.
+
+_DESCRIPTION = "Model, measure and undo blur in photographs. `blurjax --version` tells the version."
+
+
+class Failure(Exception):
+    """What ends a command: one sentence for stderr, and the exit status."""
+
+    def __init__(self, sentence: str, status: int = 1):
+        super().__init__(sentence)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Analyze:
+    """Tell what blur is in images: its type, its parameters and how sure that is.
+
+    Example: blurjax analyze photo.jpg holiday/ --out answers
+    """
+
+    images: Annotated[
+        tuple[Path, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="IMAGE...", help_behavior_hint=""),
+    ]
+    """Image files, or folders, of which every image is taken."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """Write a picture of every answer, and all answers as report.json, into this folder."""
+    json: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Print nothing but a JSON array, an object an image."""
+    weights: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    """Weights (.npz) or a training checkpoint for the blur type, instead of the shipped ones."""
+
+
+@dataclass(frozen=True)
+class Blur:
+    """Make a blurred copy of an image, with one of three known blurs.
+
+    Example: blurjax blur photo.jpg --motion 9 30 --out blurred.png
+    """
+
+    image: Annotated[
+        Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE", help_behavior_hint="")
+    ]
+    """The image file."""
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
+    """The PNG, JPEG or TIFF file to write, with 8 bits a channel."""
+    gaussian: Annotated[
+        float | None, tyro.conf.arg(metavar="SIGMA", help_behavior_hint="(one of three)")
+    ] = None
+    """Gaussian blur: standard deviation in pixels."""
+    motion: Annotated[
+        tuple[float, float] | None,
+        tyro.conf.arg(metavar="LENGTH ANGLE", help_behavior_hint="(one of three)"),
+    ] = None
+    """Motion blur: length in pixels; angle in degrees, counter-clockwise from the horizontal."""
+    defocus: Annotated[
+        float | None, tyro.conf.arg(metavar="RADIUS", help_behavior_hint="(one of three)")
+    ] = None
+    """Defocus: radius of the disc in pixels."""
+    noise: Annotated[float, tyro.conf.arg(metavar="S")] = 0.0
+    """Standard deviation of Gaussian noise, where white is 1; always the same noise."""
+    linear: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Blur in linear light: undo the sRGB curve before and redo it after."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command (host).
+
+    Args:
+        argv: the arguments without the program's name; by default those of the process.
+
+    Returns:
+        The exit status.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files may hold what the terminal's encoding does not.
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        return _run(argv)
+    except Failure as failure:
+        _complain(str(failure))
+        return failure.status
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return 130
+    except BrokenPipeError:
+        # The reader of stdout has left; the interpreter must not try to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(argv: list[str]) -> int:
+    if argv == ["--version"]:
+        print(f"blurjax {blurjax.__version__}")
+        return 0
+    command: Any = (
+        Annotated[Analyze, tyro.conf.subcommand("analyze")]
+        | Annotated[Blur, tyro.conf.subcommand("blur")]
+    )
+    try:
+        arguments = tyro.cli(
+            command,
+            prog="blurjax",
+            description=_DESCRIPTION,
+            args=argv or ["--help"],
+            config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+        )
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 2
+    status = _analyze(arguments) if isinstance(arguments, Analyze) else _blur(arguments)
+    sys.stdout.flush()
+    return status
+
+
+# ---- analyze
+
+
+def _analyze(arguments: Analyze) -> int:
+    if not arguments.images:
+        raise Failure("no image given; name at least one file or folder", 2)
+    weights = _check_weights(arguments.weights)
+    if arguments.out is not None:
+        _check_folder(arguments.out)
+    jobs = _expand(arguments.images)
+    pictures = _picture_names([file for file, _ in jobs], arguments.out)
+    report, status = [], 0
+    for (file, fault), picture in zip(_with_progress(jobs), pictures, strict=True):
+        answer = _refused(file, fault) if fault else _answer(file, weights, picture)
+        report.append(answer.entry)
+        if answer.complaint:
+            _complain(answer.complaint)
+            status = 1
+        elif not arguments.json:
+            print(answer.line, flush=True)
+    if arguments.json:
+        print(_as_json(report))
+    if arguments.out is not None:
+        _write_text(arguments.out / "report.json", _as_json(report) + "\n")
+        if not arguments.json:
+            drawn = sum("picture" in entry for entry in report)
+            plural = "" if drawn == 1 else "s"
+            print(f"{drawn} picture{plural} and report.json in {arguments.out}")
+    return status
+
+
+def _check_weights(file: Path | None) -> dict[str, Path] | None:
+    """The weights to pass on, after loading them once: their fault is not the images'."""
+    from blurjax import blur_type
+
+    try:
+        blur_type.load(file)
+    except (ValueError, TypeError, OSError) as error:
+        raise Failure(_one_line(error)) from error
+    return None if file is None else {"blur_type": file}
+
+
+def _check_folder(folder: Path) -> None:
+    """Make the folder for the output and try it before there is anything to lose."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise Failure(
+            f"{folder}: cannot write there ({error.strerror or error}); choose another --out"
+        ) from error
+
+
+def _expand(inputs: Iterable[Path]) -> list[tuple[Path, str]]:
+    """All files that are meant, each with "" or with what is wrong with it already."""
+    from blurjax import images
+
+    jobs: list[tuple[Path, str]] = []
+    for path in inputs:
+        try:
+            jobs += [(file, "") for file in images.paths(path)]
+        except (ValueError, OSError) as error:
+            jobs.append((path, _one_line(error)))
+    return jobs
+
+
+def _picture_names(files: Sequence[Path], folder: Path | None) -> list[Path | None]:
+    """`<stem>.png` for each file, numbered where that would overwrite another, or an input."""
+    if folder is None:
+        return [None] * len(files)
+    # Some file systems do not tell upper from lower case.
+    taken = {str(file.resolve()).casefold() for file in files}
+    names: list[Path | None] = []
+    for file in files:
+        name, count = folder / f"{file.stem}.png", 1
+        while str(name.resolve()).casefold() in taken:
+            count += 1
+            name = folder / f"{file.stem}-{count}.png"
+        taken.add(str(name.resolve()).casefold())
+        names.append(name)
+    return names
+
+
+class _Answer(NamedTuple):
+    """What is to be said about one file."""
+
+    entry: dict[str, Any]
+    """Its object in the report."""
+    line: str
+    """For people; unused if there is a complaint."""
+    complaint: str
+    """One sentence for stderr, or ""."""
+
+
+def _answer(file: Path, weights: dict[str, Path] | None, picture: Path | None) -> _Answer:
+    from blurjax import _analyze
+
+    try:
+        image = _read(file)
+        analysis = _analyze.analyze(image, weights=weights)
+    except ValueError as error:
+        return _refused(file, _one_line(error))
+    height, width = image.shape[:2]
+    entry = {"path": str(file), "width": width, "height": height, **_analyze.summary(analysis)}
+    if picture is not None:
+        _draw(picture, image, analysis, file.name)
+        entry["picture"] = picture.name
+    estimate = analysis.blur_type
+    if min(height, width) < _analyze.MIN_SIZE:
+        return _Answer(entry, "", f"{file}: {estimate.status}")
+    if estimate.status != "ok":
+        return _Answer(entry, f"{file}: no answer\n  {estimate.status}", "")
+    certainty = _analyze.percent(float(estimate.probabilities.max()))
+    read = f"n = {len(estimate.boxes)} patches"
+    found = _analyze.parameter_phrase(estimate.parameters, estimate.spread)
+    line = f"{file}: {estimate.label}, probability {certainty} ({read})\n  {found}"
+    return _Answer(entry, line, "")
+
+
+def _refused(file: Path, fault: str) -> _Answer:
+    sentence = fault if fault.startswith(str(file)) else f"{file}: {fault}"
+    return _Answer({"path": str(file), "error": sentence}, "", sentence)
+
+
+def _draw(picture: Path, image: np.ndarray, analysis: Any, title: str) -> None:
+    from blurjax import plots
+
+    try:
+        plots.save(plots.analysis(image, analysis, title=title), picture)
+    except OSError as error:
+        raise Failure(f"{picture}: cannot be written ({error.strerror or error})") from error
+
+
+def _with_progress(jobs: Sequence[T]) -> Iterator[T]:
+    """The jobs, with a bar on the terminal while several are worked on."""
+    if len(jobs) < 2 or not sys.stderr.isatty():
+        yield from jobs
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    # Where stdout is a file, nothing of it may be led to the terminal.
+    with Progress(
+        console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()
+    ) as progress:
+        yield from progress.track(jobs, description="analysing")
+
+
+# ---- blur
+
+
+def _blur(arguments: Blur) -> int:
+    from blurjax import images
+    from blurjax._analyze import blur_phrase
+
+    label, parameters = _chosen(arguments)
+    if not 0 <= arguments.noise < math.inf:
+        raise Failure(f"--noise is {arguments.noise}; it must be finite and 0 or more", 2)
+    if arguments.out.exists() and arguments.out.resolve() == arguments.image.resolve():
+        raise Failure(f"{arguments.out}: is the input itself; choose another --out")
+    try:
+        image = _read(arguments.image, linear=arguments.linear)
+        blurred, size = _blurred(image, label, parameters, arguments.noise, arguments.linear)
+        images.write(arguments.out, blurred)
+    except ValueError as error:
+        raise Failure(_one_line(error)) from error
+    light = "linear light" if arguments.linear else "values as stored"
+    noise = f", noise {arguments.noise:g}" if arguments.noise else ""
+    print(
+        f"{arguments.out}: {arguments.image.name} blurred by {blur_phrase(label, parameters)} "
+        f"({size} x {size} kernel, {light}{noise})"
+    )
+    return 0
+
+
+def _chosen(arguments: Blur) -> tuple[str, dict[str, float]]:
+    """The one blur that was asked for, in pixels and radians."""
+    blurs: dict[str, dict[str, float]] = {}
+    if arguments.gaussian is not None:
+        blurs["gaussian"] = {"sigma": arguments.gaussian}
+    if arguments.motion is not None:
+        length, degrees = arguments.motion
+        blurs["motion"] = {"length": length, "angle": math.radians(degrees)}
+    if arguments.defocus is not None:
+        blurs["defocus"] = {"radius": arguments.defocus}
+    if len(blurs) != 1:
+        given = " and ".join(f"--{name}" for name in blurs) or "none"
+        raise Failure(f"give exactly one of --gaussian, --motion and --defocus; got {given}", 2)
+    return blurs.popitem()
+
+
+# How many pixels a blur of parameter 1 extends over, nearly.
+_EXTENT = {"gaussian": 8, "motion": 1, "defocus": 2}
+
+
+def _blurred(
+    image: np.ndarray, label: str, parameters: dict[str, float], noise: float, linear: bool
+) -> tuple[np.ndarray, int]:
+    """The blurred image, and the size of the kernel."""
+    import jax
+
+    from blurjax import imaging, psf
+
+    values = tuple(parameters.values())
+    side = min(image.shape[:2])
+    # NaN passes here; `support` has the better words for it.
+    if _EXTENT[label] * values[0] > side:
+        raise ValueError(
+            f"a {label} blur of {values[0]:g} px does not fit in {side} px; less is more"
+        )
+    size = psf.support(label, *values, mass=0.9999 if label == "gaussian" else 1.0)
+    kernel = getattr(psf, label)(*values, size=size)
+    blurred = imaging.blur(image, kernel, channel_axis=-1 if image.ndim == 3 else None)
+    if linear:
+        blurred = imaging.encode(blurred)
+    if noise:
+        planes = jax.numpy.moveaxis(blurred, -1, 0) if image.ndim == 3 else blurred
+        noisy = imaging.add_noise(jax.random.key(0), planes, noise)
+        blurred = jax.numpy.moveaxis(noisy, 0, -1) if image.ndim == 3 else noisy
+    return np.asarray(blurred), size
+
+
+# ---- both
+
+
+def _read(file: Path, *, linear: bool = False) -> np.ndarray:
+    """An image, with the reader's warnings as plain lines."""
+    from blurjax import images
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        image = images.read(file, linear=linear)
+    for warning in caught:
+        _complain(_one_line(warning.message))
+    return image
+
+
+def _as_json(report: list[dict[str, Any]]) -> str:
+    return json.dumps(report, indent=2, allow_nan=False)
+
+
+def _write_text(path: Path, text: str) -> None:
+    """A text file, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise Failure(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())
+
+
+def _complain(sentence: str) -> None:
+    print(f"blurjax: {sentence}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

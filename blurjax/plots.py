@@ -1,0 +1,473 @@
+"""Every figure of the library, with units and the number of samples on each (host).
+
+Figures are matplotlib's object-oriented ones: nothing here touches pyplot's
+global state or needs a display. matplotlib is imported when a figure is drawn.
+"""
+
+import contextlib
+import math
+import os
+import textwrap
+import uuid
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from blurjax import blur_type, images, psf
+from blurjax._analyze import Analysis, blur_phrase, parameter_phrase, percent
+from blurjax._typing import ArrayLike
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.figure
+
+__all__ = [
+    "COLOURS",
+    "Blur",
+    "analysis",
+    "confusion",
+    "gallery",
+    "overview",
+    "parameter_scatter",
+    "reliability",
+    "save",
+]
+
+COLOURS = {"gaussian": "#0072B2", "motion": "#D55E00", "defocus": "#009E73"}
+"""One colour a blur type, told apart by the colour-blind too.
+
+Source: Okabe & Ito, Color Universal Design, 2008.
+"""
+
+_NEUTRAL = "#555555"
+_DOTS_PER_INCH = 110
+# More pixels than a figure can show only cost time.
+_SHOWN_SIDE = 1200
+# Of each parameter: the type it belongs to, its unit, and what brings it to that unit.
+_PARAMETERS = {
+    "sigma": ("gaussian", "px", 1.0),
+    "length": ("motion", "px", 1.0),
+    "angle": ("motion", "degrees", 180 / math.pi),
+    "radius": ("defocus", "px", 1.0),
+}
+
+
+class Blur(NamedTuple):
+    """A blur to draw: its type and parameters, in pixels and radians."""
+
+    label: str
+    parameters: Mapping[str, float]
+
+    def __str__(self) -> str:
+        return blur_phrase(self.label, self.parameters)
+
+
+def analysis(
+    image: ArrayLike, analysis: Analysis, *, title: str = ""
+) -> "matplotlib.figure.Figure":
+    """An image and what `blurjax.analyze` says about it (host).
+
+    Left the image in gray, as it was read, with the patches that voted in the colour of their
+    vote; right the probabilities, and the estimated PSF or the reason why there is none.
+
+    Args:
+        image: (H, W) or (H, W, 3), in [0, 1].
+        analysis: what `blurjax.analyze` returned for it.
+        title: above the image; a file's name, say.
+
+    Returns:
+        The figure, ready for `save`.
+    """
+    image, estimate = np.asarray(image), analysis.blur_type
+    figure = _figure(10.5, 5.6)
+    grid = figure.add_gridspec(2, 2, width_ratios=(1.75, 1), height_ratios=(1, 1.6))
+    _draw_votes(figure, figure.add_subplot(grid[:, 0]), image, estimate, title)
+    if estimate.status == "ok":
+        _draw_probabilities(figure.add_subplot(grid[0, 1]), estimate)
+        axes = figure.add_subplot(grid[1, 1])
+        _draw_psf(axes, Blur(estimate.label, estimate.parameters))
+        axes.set_title(
+            "Estimated PSF: " + _broken(estimate.label, estimate.parameters, estimate.spread),
+            fontsize=10,
+        )
+    else:
+        _draw_text(figure.add_subplot(grid[:, 1]), f"No answer:\n{estimate.status}", width=34)
+    return figure
+
+
+def overview(
+    photographs: Sequence[ArrayLike],
+    captions: Sequence[str],
+    truths: Sequence[Blur | None],
+    answers: Sequence[Blur | None],
+) -> "matplotlib.figure.Figure":
+    """Photographs above their true and their estimated PSFs, a column each (host).
+
+    Args:
+        photographs: images (H, W) or (H, W, 3), in [0, 1].
+        captions: one for each.
+        truths: their true blurs; None where nobody knows.
+        answers: the estimates; None where there was no answer.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: sequences of different lengths, or empty ones.
+    """
+    if not photographs:
+        raise ValueError("no photographs to draw; pass at least one")
+    n = len(photographs)
+    figure = _figure(0.6 + 3 * n, 7.6)
+    axes = figure.subplots(3, n + 1, squeeze=False, width_ratios=(0.15, *[1] * n))
+    for place, name in zip(axes[:, 0], ("Input", "True PSF", "Estimated PSF"), strict=True):
+        place.set_axis_off()
+        place.text(
+            0.5, 0.5, name, rotation=90, ha="center", va="center", fontsize=12, fontweight="bold"
+        )
+    columns = zip(axes.T[1:], photographs, captions, truths, answers, strict=True)
+    for (top, middle, bottom), photograph, caption, truth, answer in columns:
+        _draw_image(top, np.asarray(photograph))
+        top.set_title(_filled(caption, 36), fontsize=10, parse_math=False)
+        span = max((_psf_size(blur) for blur in (truth, answer) if blur is not None), default=1)
+        for place, blur, missing in (
+            (middle, truth, "not known"),
+            (bottom, answer, "no answer"),
+        ):
+            if blur is None:
+                _draw_text(place, missing, width=20)
+            else:
+                _draw_psf(place, blur, size=span)
+                place.set_title(_broken(blur.label, blur.parameters), fontsize=10)
+    return figure
+
+
+def confusion(matrix: ArrayLike, labels: Sequence[str]) -> "matplotlib.figure.Figure":
+    """How often each type was taken for each (host).
+
+    Args:
+        matrix: (n, n) counts, a row for each true type, a column for each answer.
+        labels: the n names.
+
+    Returns:
+        The figure: counts, and their share of the row.
+
+    Raises:
+        ValueError: a matrix that is not square with a row for each label.
+    """
+    matrix = np.asarray(matrix)
+    if matrix.shape != (len(labels), len(labels)):
+        raise ValueError(
+            f"matrix is {matrix.shape}; {len(labels)} labels need a row and a column each"
+        )
+    total = int(matrix.sum())
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    figure = _figure(5.4, 4.6)
+    axes = figure.add_subplot()
+    shown = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(matrix):
+        axes.text(
+            column,
+            row,
+            f"{100 * share[row, column]:.1f} %\n{int(count)}",
+            ha="center",
+            va="center",
+            color="white" if share[row, column] > 0.5 else "black",
+        )
+    accuracy = np.trace(matrix) / max(total, 1)
+    axes.set_xticks(range(len(labels)), labels)
+    axes.set_yticks(range(len(labels)), labels, rotation=90, va="center")
+    axes.set(
+        xlabel="answer",
+        ylabel="truth",
+        title=f"Accuracy {100 * accuracy:.1f} %, n = {total}",
+    )
+    figure.colorbar(shown, ax=axes, label="share of the row", shrink=0.85)
+    return figure
+
+
+def reliability(
+    confidence: ArrayLike, correct: ArrayLike, ece: float
+) -> "matplotlib.figure.Figure":
+    """Whether answers given with probability p are right p of the time (host).
+
+    Args:
+        confidence: (n,) in [0, 1], the probability of each answer.
+        correct: (n,) truth values or 0 and 1, whether it was right.
+        ece: the expected calibration error in [0, 1], shown in the title.
+
+    Returns:
+        The figure: accuracy in ten bins of confidence, and how many answers each holds.
+
+    Raises:
+        ValueError: arrays of different lengths, or empty ones.
+    """
+    confidence, correct = np.asarray(confidence), np.asarray(correct)
+    if confidence.shape != correct.shape or confidence.ndim != 1 or confidence.size == 0:
+        raise ValueError(
+            f"confidence is {confidence.shape} and correct is {correct.shape}; "
+            "pass two arrays (n,) with n at least 1"
+        )
+    edges = np.linspace(0, 1, 11)
+    members = np.clip(np.digitize(confidence, edges) - 1, 0, 9)
+    count = np.bincount(members, minlength=10)
+    right = np.bincount(members, weights=correct.astype(float), minlength=10)
+    filled = count > 0
+    centre = (edges[:-1] + edges[1:])[filled] / 2
+    figure = _figure(5.2, 5.6)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    upper.bar(
+        centre,
+        right[filled] / count[filled],
+        width=0.095,
+        color="#56B4E9",
+        edgecolor="white",
+        label="answers",
+    )
+    upper.plot([0, 1], [0, 1], color=_NEUTRAL, linestyle="--", label="perfect calibration")
+    upper.set(
+        ylabel="share that is right",
+        ylim=(0, 1),
+        title=f"Expected calibration error {100 * ece:.1f} %, n = {confidence.size}",
+    )
+    upper.legend(loc="upper left")
+    lower.bar(centre, count[filled], width=0.095, color=_NEUTRAL, edgecolor="white")
+    lower.set(xlabel="probability of the answer", ylabel="number of answers", xlim=(0, 1))
+    return figure
+
+
+def parameter_scatter(
+    truth: Mapping[str, ArrayLike], estimate: Mapping[str, ArrayLike]
+) -> "matplotlib.figure.Figure":
+    """Estimated against true parameters, a panel each (host).
+
+    Args:
+        truth: (n,) true values of some of "sigma", "length", "radius" (pixels) and "angle"
+            (radians).
+        estimate: likewise the estimates, with the same names.
+
+    Returns:
+        The figure; angles are drawn in degrees, the estimate on the turn nearest to the truth.
+
+    Raises:
+        ValueError: no or unknown names, or names and lengths that do not match.
+    """
+    if not truth or truth.keys() != estimate.keys() or truth.keys() - _PARAMETERS.keys():
+        raise ValueError(
+            f"truth has {sorted(truth)} and estimate {sorted(estimate)}; pass the same of "
+            f"{', '.join(_PARAMETERS)} in both"
+        )
+    names = [name for name in _PARAMETERS if name in truth]
+    figure = _figure(3.7 * len(names), 4)
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        family, unit, factor = _PARAMETERS[name]
+        true, found = (np.asarray(d[name], float) * factor for d in (truth, estimate))
+        if true.shape != found.shape or true.ndim != 1:
+            raise ValueError(f"{name}: truth is {true.shape} and estimate {found.shape}")
+        error = found - true
+        if name == "angle":
+            error = (error + 90) % 180 - 90
+        low, high = (float(true.min()), float(true.max())) if true.size else (0.0, 1.0)
+        axes.plot([low, high], [low, high], color=_NEUTRAL, linestyle="--", zorder=0)
+        axes.scatter(true, true + error, s=6, alpha=0.35, color=COLOURS[family], linewidths=0)
+        middle = f"{np.median(np.abs(error)):.2g}" if true.size else "-"
+        axes.set(
+            xlabel=f"true {name} ({unit})",
+            ylabel=f"estimated {name} ({unit})",
+            title=f"{family} {name}, n = {true.size}\nmedian error {middle} {unit}",
+        )
+    return figure
+
+
+def gallery(patches: ArrayLike, captions: Sequence[str]) -> "matplotlib.figure.Figure":
+    """Patches side by side with what is to be said about each (host).
+
+    Args:
+        patches: (n, h, w) in [0, 1], each drawn with its own contrast.
+        captions: one for each; line breaks are kept.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: no patch, or another number of captions.
+    """
+    patches = np.asarray(patches)
+    if patches.ndim != 3 or len(patches) == 0 or len(captions) != len(patches):
+        raise ValueError(
+            f"patches are {patches.shape} with {len(captions)} captions; "
+            "pass (n, h, w) with n at least 1 and a caption each"
+        )
+    n, height, width = patches.shape
+    columns = min(n, 8, max(3, math.ceil(math.sqrt(n))))
+    rows = math.ceil(n / columns)
+    lines = max(caption.count("\n") + 1 for caption in captions)
+    figure = _figure(1.75 * columns, (1.6 + 0.19 * lines) * rows + 0.5)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat[n:]:
+        axes.set_axis_off()
+    for axes, patch, caption in zip(grid.flat, patches, captions, strict=False):
+        axes.imshow(np.asarray(patch, np.float32), cmap="gray", interpolation="nearest")
+        axes.set_title(caption, fontsize=8)
+        axes.set(xticks=[], yticks=[])
+    figure.suptitle(
+        f"n = {n} patches of {height} x {width} px, contrast stretched each", fontsize=10
+    )
+    return figure
+
+
+def save(figure: "matplotlib.figure.Figure", path: str | os.PathLike[str]) -> Path:
+    """Write a figure as PNG, whole or not at all (host).
+
+    Args:
+        figure: from any function here.
+        path: the file; missing folders are made, an existing file is replaced.
+
+    Returns:
+        The path.
+
+    Raises:
+        OSError: the folder cannot be made or written to.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        with warnings.catch_warnings():
+            # A name in a script that the font lacks is drawn as boxes; that is all there is to it.
+            warnings.filterwarnings("ignore", message="Glyph")
+            figure.savefig(temporary, format="png")
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+def _figure(width: float, height: float) -> "matplotlib.figure.Figure":
+    """An empty figure of a size in inches, with a canvas that needs no display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
+    figure = Figure((width, height), dpi=_DOTS_PER_INCH, layout=layout)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _draw_image(axes: "matplotlib.axes.Axes", image: np.ndarray, **options: Any) -> None:
+    """An image with axes in its own pixels, however coarsely it is drawn."""
+    height, width = image.shape[:2]
+    step = max(1, math.ceil(max(height, width) / _SHOWN_SIDE))
+    shown = np.clip(np.asarray(image[::step, ::step], np.float32), 0, 1)
+    axes.imshow(
+        shown,
+        extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+        cmap="gray",
+        vmin=0,
+        vmax=1,
+        **options,
+    )
+    axes.set(xlabel="column (px)", ylabel="row (px)")
+
+
+def _draw_votes(
+    figure: "matplotlib.figure.Figure",
+    axes: "matplotlib.axes.Axes",
+    image: np.ndarray,
+    estimate: blur_type.Estimate,
+    title: str,
+) -> None:
+    from matplotlib.collections import PolyCollection
+    from matplotlib.patches import Patch
+
+    _draw_image(axes, images.gray(image))
+    corners = np.array([[0, 0], [0, 1], [1, 1], [1, 0]])
+    for index, colour in enumerate(COLOURS.values()):
+        boxes = estimate.boxes[estimate.choices == index]
+        squares = boxes[:, None, :2] + corners * boxes[:, None, 2:] - 0.5
+        # Patches overlap many times over, so that one alone has to be faint.
+        axes.add_collection(
+            PolyCollection(
+                list(squares[..., ::-1]),
+                facecolor=(colour, 0.03),
+                edgecolor=(colour, 0.3),
+                linewidth=0.6,
+            )
+        )
+    count = len(estimate.boxes)
+    height, width = image.shape[:2]
+    if len(title) > 60:
+        title = f"{title[:28]} … {title[-28:]}"
+    heading = f"{title}\n{width} x {height} px, n = {count} patches read"
+    # A file's name may hold a dollar sign, which is no mathematics.
+    axes.set_title(heading.strip(), fontsize=11, parse_math=False)
+    if count:
+        # The figure's own legend: the layout keeps room for it whatever the image's shape.
+        figure.legend(
+            handles=[
+                Patch(color=colour, label=f"{name}: {votes}")
+                for (name, colour), votes in zip(COLOURS.items(), estimate.votes, strict=True)
+            ],
+            title="patches by vote",
+            loc="outside lower left",
+            ncols=3,
+            frameon=False,
+        )
+
+
+def _draw_probabilities(axes: "matplotlib.axes.Axes", estimate: blur_type.Estimate) -> None:
+    names = list(COLOURS)
+    bars = axes.barh(names, 100 * estimate.probabilities, color=list(COLOURS.values()))
+    axes.bar_label(bars, [percent(p) for p in estimate.probabilities], padding=4)
+    # Room for the label beside a full bar.
+    axes.set(xlim=(0, 125), xticks=range(0, 101, 25), xlabel="probability (%)")
+    axes.set_title(f"Blur type, n = {len(estimate.boxes)} patches", fontsize=11)
+    axes.invert_yaxis()
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _psf_size(blur: Blur) -> int:
+    size = psf.support(blur.label, *blur.parameters.values(), mass=0.999)
+    return max(size, 3)
+
+
+def _draw_psf(axes: "matplotlib.axes.Axes", blur: Blur, *, size: int | None = None) -> None:
+    # One ring of zeros more than it needs, to see where it ends.
+    size = (size or _psf_size(blur)) + 2
+    kernel = np.asarray(getattr(psf, blur.label)(*blur.parameters.values(), size=size))
+    edge = size / 2
+    axes.imshow(
+        kernel, cmap="gray", vmin=0, extent=(-edge, edge, edge, -edge), interpolation="nearest"
+    )
+    axes.set(xlabel="column (px)", ylabel="row (px)")
+    axes.locator_params(integer=True, nbins=5)
+
+
+def _draw_text(axes: "matplotlib.axes.Axes", text: str, *, width: int) -> None:
+    axes.set_axis_off()
+    axes.text(
+        0.5,
+        0.5,
+        _filled(text, width),
+        ha="center",
+        va="center",
+        transform=axes.transAxes,
+        fontsize=12,
+    )
+
+
+def _filled(text: str, width: int) -> str:
+    """Text in lines of at most `width` characters; its own line breaks are kept."""
+    return "\n".join(textwrap.fill(line, width) for line in text.splitlines())
+
+
+def _broken(
+    label: str, parameters: Mapping[str, float], spread: Mapping[str, float] | None = None
+) -> str:
+    """The blur in words, its type and its parameters on a line each."""
+    return f"{label}\n{parameter_phrase(parameters, spread)}"

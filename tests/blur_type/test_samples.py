@@ -1,0 +1,190 @@
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from blurjax import blur_type, data, features, imaging, psf
+from blurjax.blur_type import samples
+
+CONFIG = blur_type.Config()
+sample = functools.partial(blur_type.sample, config=CONFIG, n=48)
+
+
+@pytest.fixture(scope="module")
+def sharp():
+    return jnp.asarray(data.tiles(data.embedded("train"), 144).images)
+
+
+@pytest.fixture(scope="module")
+def batch(sharp):
+    return sample(jax.random.key(0), sharp, n=300)
+
+
+def test_shapes_labels_and_ranges(batch, sharp):
+    assert batch.patches.shape == (300, 32, 32) and batch.patches.dtype == jnp.float32
+    np.testing.assert_array_equal(batch.label, np.arange(300) % 3)
+    assert batch.image.min() >= 0 and batch.image.max() < len(sharp)
+    for label, name in enumerate(("sigma", "length", "radius")):
+        low, high = getattr(CONFIG, name)
+        size = batch.size[batch.label == label]
+        # The reported sigma carries the pixel, or loses a little to truncation.
+        slack = 0.1 if name == "sigma" else 0
+        assert size.min() >= low - slack and size.max() <= high + slack
+        assert size.max() - size.min() > 0.8 * (high - low)
+    angles = batch.angle[batch.label == 1]
+    assert angles.min() >= 0 and angles.max() <= np.pi and angles.std() > 0.7
+    np.testing.assert_array_equal(batch.angle[batch.label != 1], 0)
+
+
+def test_patches_are_eight_bit(batch):
+    levels = 255 * np.asarray(batch.patches)
+    np.testing.assert_allclose(levels, np.round(levels), atol=1e-4)
+
+
+def test_same_key_same_batch(sharp, batch):
+    chex.assert_trees_all_equal(sample(jax.random.key(0), sharp, n=300), batch)
+    other = sample(jax.random.key(1), sharp, n=300)
+    assert jnp.abs(other.patches - batch.patches).max() > 0.1
+
+
+@pytest.mark.parametrize("rule", ["all", "textured"])
+def test_weight_says_whether_the_rule_holds(sharp, rule):
+    batch = sample(jax.random.key(2), sharp, n=300, rule=rule, candidates=1)
+    contrast = features.contrast(batch.patches)
+    steepness = features.gradient_magnitude(batch.patches).mean((1, 2))
+    least = blur_type.RULES[rule]
+    expected = (contrast >= least[0]) & (steepness >= least[1])
+    np.testing.assert_array_equal(batch.weight, expected)
+    assert 0 < expected.mean() < 1
+    # One candidate a slot: what is refused is what has no weight.
+    np.testing.assert_allclose(batch.rejected, 1 - batch.weight.mean(), atol=1e-6)
+
+
+def test_a_second_candidate_fills_more_slots(sharp):
+    one = sample(jax.random.key(3), sharp, n=300, rule="textured", candidates=1)
+    three = sample(jax.random.key(3), sharp, n=300, rule="textured", candidates=3)
+    assert three.weight.mean() > one.weight.mean() + 0.05
+
+
+@pytest.mark.parametrize("label", [0, 1, 2])
+def test_a_patch_is_its_photograph_blurred_by_its_kernel(label):
+    """The whole chain against the plain one: blur the photograph, then cut."""
+    sharp = jax.random.uniform(jax.random.key(5), (1, 72, 72))
+    batch = sample(
+        jax.random.key(4),
+        sharp.astype(jnp.float32),
+        n=3,
+        linear="never",
+        sampling="area",
+        rule="none",
+        candidates=1,
+    )
+    size, angle = batch.size[label], batch.angle[label]
+    if label == 0:
+        sigmas = np.linspace(0.5, 5, 9001)
+        variance = jax.vmap(lambda s: psf.moments(psf.gaussian(s, size=41)).covariance[0, 0])(
+            jnp.asarray(sigmas, jnp.float32)
+        )
+        size = sigmas[np.argmin(np.abs(np.sqrt(variance) - size))]
+    kernel = [
+        lambda: psf.gaussian(size, size=41),
+        lambda: psf.motion(size, angle, size=41),
+        lambda: psf.defocus(size, size=41),
+    ][label]()
+    turned = [
+        f(sharp[0])
+        for t in (lambda x: x, jnp.transpose)
+        for f in (
+            t,
+            lambda x, t=t: t(x[::-1]),
+            lambda x, t=t: t(x[:, ::-1]),
+            lambda x, t=t: t(x[::-1, ::-1]),
+        )
+    ]
+    found = np.asarray(batch.patches[label])
+    # The sampler took a window of the photograph, turned it, blurred it: search all of them.
+    best = min(
+        np.abs(
+            np.lib.stride_tricks.sliding_window_view(
+                np.asarray(imaging.blur(x, kernel.astype(x.dtype), boundary="reflect")), (32, 32)
+            )
+            - found
+        )
+        .max((2, 3))
+        .min()
+        for x in turned
+    )
+    assert best < 0.51 / 255 + 5e-4
+
+
+def test_light_and_sampling_change_the_patch_not_the_label(sharp):
+    # A float stack takes the same path as bytes.
+    floats = sharp.astype(jnp.float32) / 255
+    never, always = (
+        sample(jax.random.key(6), sharp, linear=light, rule="none") for light in ("never", "always")
+    )
+    chex.assert_trees_all_close(
+        sample(jax.random.key(6), floats, linear="always", rule="none"), always, atol=2e-3
+    )
+    np.testing.assert_array_equal(never.size, always.size)
+    assert jnp.abs(never.patches - always.patches).max() > 0.02
+    area, point = (
+        sample(jax.random.key(6), sharp, sampling=s, rule="none") for s in ("area", "point")
+    )
+    gaussians = np.asarray(area.label) == 0
+    assert np.all(area.size[gaussians] > point.size[gaussians])
+    np.testing.assert_array_equal(area.patches[~gaussians], point.patches[~gaussians])
+
+
+def test_noise(sharp):
+    clean = sample(jax.random.key(7), sharp, rule="none")
+    noisy = sample(jax.random.key(7), sharp, noise=0.02, rule="none")
+    np.testing.assert_allclose(jnp.std(noisy.patches - clean.patches), 0.02, rtol=0.1)
+
+
+def test_under_vmap(sharp):
+    keys = jax.random.split(jax.random.key(8), 2)
+    together = jax.vmap(lambda k: sample(k, sharp, n=6))(keys)
+    alone = sample(keys[1], sharp, n=6)
+    np.testing.assert_allclose(together.patches[1], alone.patches, atol=1.5 / 255)
+
+
+def test_collect_is_exact(sharp):
+    batch = blur_type.collect(jax.random.key(9), sharp, CONFIG, n=3_300, rule="textured")
+    np.testing.assert_array_equal(np.bincount(batch.label), [1_100] * 3)
+    assert bool(jnp.all(blur_type.satisfies(batch.patches, "textured")))
+    np.testing.assert_array_equal(batch.weight, 1)
+
+
+def test_margin_covers_every_kernel():
+    assert samples.margin(CONFIG) == 20
+    for name, parameters in [("motion", (16.0, 0.0)), ("motion", (16.0, 0.8)), ("defocus", (8.0,))]:
+        assert psf.support(name, *parameters, mass=1.0) <= 2 * samples._reach(CONFIG)[name] + 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n": 100}, "multiple of 3"),
+        ({"linear": "sometimes"}, "linear is 'sometimes'"),
+        ({"sampling": "box"}, "sampling is 'box'"),
+        ({"rule": "pretty"}, "rule is 'pretty'"),
+    ],
+)
+def test_refusals(sharp, options, message):
+    with pytest.raises(ValueError, match=message):
+        sample(jax.random.key(0), sharp, **options)
+
+
+def test_small_photographs_are_refused():
+    with pytest.raises(ValueError, match="60x90; this configuration needs at least 72x72"):
+        sample(jax.random.key(0), jnp.zeros((2, 60, 90)))
+
+
+def test_flat_photographs_do_not_loop_for_ever(monkeypatch):
+    monkeypatch.setattr(samples, "_CHUNK", 3)
+    with pytest.raises(ValueError, match="only 0 of 30"):
+        blur_type.collect(jax.random.key(0), jnp.full((1, 72, 72), 0.5), CONFIG, n=30)

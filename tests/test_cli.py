@@ -1,0 +1,421 @@
+"""The command line: what it prints where, what it writes, and how it ends."""
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+import blurjax
+from blurjax import blur_type, cli, data, images, imaging, psf
+
+RNG = np.random.default_rng(7)
+TEXTURE = RNG.integers(0, 256, (96, 128, 3)).astype(np.uint8)
+
+
+@pytest.fixture
+def analyze(stand_in, capsys):
+    """Runs `blurjax analyze` with those weights: exit status, stdout, stderr."""
+
+    def run(*arguments):
+        status = cli.main(["analyze", *map(str, arguments), "--weights", str(stand_in)])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+def picture(path, pixels=TEXTURE, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)).save(path, **options)
+    return path
+
+
+def one_sentence(text):
+    """Exactly one line, from blurjax, and no traceback."""
+    lines = text.strip().splitlines()
+    return len(lines) == 1 and lines[0].startswith("blurjax: ")
+
+
+# ---- help and usage
+
+
+def test_without_arguments_it_helps(capsys):
+    assert cli.main([]) == 0
+    shown = capsys.readouterr().out
+    assert "analyze" in shown and "blur" in shown
+
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"blurjax {blurjax.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["no-such"], ["analyze"], ["analyze", "--no-such"], ["blur", "a.png"]]
+)
+def test_a_wrong_command_ends_with_2(capsys, arguments):
+    assert cli.main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err != ""
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from blurjax import cli; status = cli.main(['--help']); "
+        "heavy = {'matplotlib', 'flax', 'orbax', 'skimage', 'tensorflow'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_as_a_module_in_a_process_of_its_own(tmp_path):
+    missing = tmp_path / "missing.png"
+    done = subprocess.run(
+        [sys.executable, "-m", "blurjax.cli", "blur", missing, "--defocus", "2", "--out", "o.png"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1 and done.stdout == ""
+    assert f"blurjax: {missing}: no such file" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_console_script_is_this_main():
+    script = shutil.which("blurjax", path=os.path.dirname(sys.executable))
+    assert script, "install the package: pip install -e ."
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("blurjax ")
+
+
+# ---- analyze: answers
+
+
+FORMATS = {
+    "rgb.png": TEXTURE,
+    "gray.jpg": TEXTURE[..., 0],
+    "rgb.tif": TEXTURE,
+    "deep_gray.png": TEXTURE[..., 0].astype(np.uint16) * 257,
+    "rgba.png": np.concatenate([TEXTURE, np.full((96, 128, 1), 200, np.uint8)], axis=-1),
+    "palette.png": Image.fromarray(TEXTURE).quantize(32),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_kind_of_file_gets_an_answer(tmp_path, analyze, name):
+    file = picture(tmp_path / name, FORMATS[name])
+    status, out, err = analyze(file, "--json")
+    assert (status, err) == (0, "")
+    (entry,) = json.loads(out)
+    assert entry["path"] == str(file)
+    assert (entry["width"], entry["height"]) == (128, 96)
+    row = entry["blur_type"]
+    assert row["status"] == "ok" and row["label"] in blur_type.LABELS
+    assert list(row["probabilities"]) == list(blur_type.LABELS)
+    assert math.isclose(sum(row["probabilities"].values()), 1)
+    assert sum(row["votes"].values()) == row["patches"] > 0
+    for parameter in row["parameters"].values():
+        assert parameter["unit"] in ("pixel", "radian") and parameter["spread"] >= 0
+
+
+def test_text_names_file_type_parameters_and_patches(tmp_path, analyze):
+    file = picture(tmp_path / "a.png")
+    status, out, err = analyze(file)
+    assert (status, err) == (0, "")
+    answer, parameters = out.splitlines()
+    assert answer.startswith(f"{file}: ")
+    label, probability = answer.removeprefix(f"{file}: ").split(", ")
+    assert label in blur_type.LABELS
+    assert "%" in probability and "patches" in probability
+    assert "±" in parameters and "px" in parameters
+
+
+def test_a_folder_means_every_image_in_it(tmp_path, analyze):
+    files = [picture(tmp_path / name) for name in ("a.png", "sub/b.tif", "z.png")]
+    (tmp_path / "notes.txt").write_text("not an image")
+    status, out, _ = analyze(tmp_path, "--json")
+    assert status == 0
+    assert [entry["path"] for entry in json.loads(out)] == [str(file) for file in files]
+
+
+def test_too_little_texture_is_an_answer(tmp_path, analyze):
+    file = picture(tmp_path / "flat.png", np.full((90, 90), 128, np.uint8))
+    status, out, err = analyze(file)
+    assert (status, err) == (0, "")
+    assert out.startswith(f"{file}: no answer\n") and "too little texture" in out
+
+
+def test_sixteen_bit_colour_is_read(tmp_path, analyze):
+    file = tmp_path / "deep.tif"
+    tifffile.imwrite(file, TEXTURE.astype(np.uint16) * 257, photometric="rgb")
+    status, _, err = analyze(file)
+    assert (status, err) == (0, "")
+
+
+def test_a_warning_of_the_reader_is_a_line_and_no_error(tmp_path, analyze, monkeypatch):
+    def warning_reader(path, *, linear=False):
+        warnings.warn(f"{path}: read with 8 bits", stacklevel=2)
+        return TEXTURE / np.float32(255)
+
+    monkeypatch.setattr(images, "read", warning_reader)
+    status, out, err = analyze(picture(tmp_path / "a.png"))
+    assert status == 0 and out != ""
+    assert one_sentence(err) and "read with 8 bits" in err
+
+
+def test_shipped_weights_recognise_uniform_motion_blur(tmp_path, capsys):
+    """With the shipped weights: a real photograph, blurred by a motion of known length."""
+    photograph, file = data.embedded_path("coffee.png"), tmp_path / "moved.png"
+    assert cli.main(["blur", str(photograph), "--motion", "9", "30", "--out", str(file)]) == 0
+    capsys.readouterr()
+    assert cli.main(["analyze", str(file), "--json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert entry["blur_type"]["status"] == "ok"
+    assert entry["blur_type"]["label"] == "motion"
+
+
+# ---- analyze: what cannot be read
+
+
+def broken(folder, kind):
+    """A file (or path) of a kind that has no answer, and a word of its complaint."""
+    path = folder / f"{kind}.png"
+    if kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "text":
+        path.write_text("no image at all")
+    elif kind == "cut":
+        whole = picture(folder / "whole.bmp", TEXTURE)
+        path.write_bytes(whole.read_bytes()[:2000])
+        whole.unlink()
+    elif kind == "tiny":
+        picture(path, TEXTURE[:20, :20])
+    elif kind == "nan":
+        path = folder / "nan.tif"
+        tifffile.imwrite(path, np.full((80, 80), np.nan, np.float32))
+    elif kind == "hollow":
+        path = folder / "hollow"
+        path.mkdir()
+    return path
+
+
+BROKEN = {
+    "empty": "empty",
+    "text": "not an image",
+    "cut": "damaged",
+    "tiny": "20x20 pixels",
+    "nan": "NaN or infinite",
+    "missing": "no such file",
+    "hollow": "no image below this folder",
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_one_sentence_for_what_cannot_be_read(tmp_path, analyze, kind):
+    file = broken(tmp_path, kind)
+    status, out, err = analyze(file)
+    assert status == 1 and out == ""
+    assert one_sentence(err), err
+    assert err.startswith(f"blurjax: {file}: ") and BROKEN[kind] in err
+
+
+def test_the_others_are_still_analysed_and_keep_their_order(tmp_path, analyze):
+    good = [picture(tmp_path / "good" / name) for name in ("a.png", "b.png")]
+    bad = [broken(tmp_path, kind) for kind in BROKEN]
+    out_dir = tmp_path / "out"
+    status, out, err = analyze(good[0], *bad, good[1], "--json", "--out", out_dir)
+    assert status == 1
+    assert len(err.splitlines()) == len(bad) and "Traceback" not in err
+    entries = json.loads(out)
+    assert [e["path"] for e in entries] == [str(p) for p in (good[0], *bad, good[1])]
+    assert entries == json.loads((out_dir / "report.json").read_text())
+    for entry, kind in zip(entries[1:-1], BROKEN, strict=True):
+        if kind == "tiny":
+            assert BROKEN[kind] in entry["blur_type"]["status"]
+        else:
+            assert BROKEN[kind] in entry["error"] and "blur_type" not in entry
+    assert all(entry["blur_type"]["status"] == "ok" for entry in (entries[0], entries[-1]))
+
+
+@pytest.mark.parametrize("kind", ["missing", "text"])
+def test_weights_that_cannot_be_read(tmp_path, capsys, kind):
+    file = tmp_path / "w.npz"
+    if kind == "text":
+        file.write_text("no weights")
+    assert cli.main(["analyze", str(picture(tmp_path / "a.png")), "--weights", str(file)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "" and one_sentence(captured.err) and str(file) in captured.err
+
+
+def test_an_interrupt_ends_with_130_and_one_line(tmp_path, analyze, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(images, "read", interrupted)
+    status, out, err = analyze(picture(tmp_path / "a.png"))
+    assert (status, out) == (130, "") and one_sentence(err)
+
+
+# ---- analyze --out
+
+
+def test_out_holds_pictures_and_a_report(tmp_path, analyze):
+    files = [picture(tmp_path / "in" / name) for name in ("a.png", "b.jpg")]
+    out_dir = tmp_path / "new" / "out"
+    status, out, err = analyze(*files, "--out", out_dir)
+    assert (status, err) == (0, "")
+    assert f"2 pictures and report.json in {out_dir}" in out
+    assert sorted(p.name for p in out_dir.iterdir()) == ["a.png", "b.png", "report.json"]
+    report = json.loads((out_dir / "report.json").read_text())
+    assert [entry["picture"] for entry in report] == ["a.png", "b.png"]
+    with Image.open(out_dir / "a.png") as drawn:
+        assert drawn.width > 800
+
+
+def test_equal_stems_do_not_overwrite_one_another(tmp_path, analyze):
+    names = ("one/a.png", "two/a.jpg", "two/A.tif", "a-2.png")
+    files = [picture(tmp_path / name) for name in names]
+    out_dir = tmp_path / "out"
+    analyze(*files, "--out", out_dir)
+    report = json.loads((out_dir / "report.json").read_text())
+    drawn = [entry["picture"] for entry in report]
+    assert len({name.casefold() for name in drawn}) == 4
+    assert {p.name for p in out_dir.iterdir()} == {*drawn, "report.json"}
+
+
+def test_an_input_is_never_overwritten(tmp_path, analyze):
+    file = picture(tmp_path / "a.png")
+    before = file.read_bytes()
+    assert analyze(file, "--out", tmp_path)[0] == 0
+    assert file.read_bytes() == before
+    assert (tmp_path / "a-2.png").exists()
+
+
+def test_an_unwritable_folder_is_found_before_the_work(tmp_path, analyze, monkeypatch):
+    file = picture(tmp_path / "a.png")
+    monkeypatch.setattr(images, "read", lambda *_, **__: pytest.fail("work was begun"))
+    for folder in (file, file / "below"):
+        status, out, err = analyze(file, "--out", folder)
+        assert (status, out) == (1, "")
+        assert one_sentence(err) and "cannot write there" in err
+
+
+# ---- blur
+
+
+BLURS = {
+    "gaussian": (["--gaussian", "1.5"], lambda: psf.gaussian(1.5, size=13)),
+    "motion": (["--motion", "9", "-30"], lambda: psf.motion(9.0, math.radians(-30), size=11)),
+    "defocus": (["--defocus", "3.2"], lambda: psf.defocus(3.2, size=7)),
+}
+
+
+@pytest.mark.parametrize("linear", [False, True], ids=["stored", "linear"])
+@pytest.mark.parametrize("colour", [False, True], ids=["gray", "rgb"])
+@pytest.mark.parametrize("family", BLURS)
+def test_blur_agrees_with_imaging_blur(tmp_path, capsys, family, colour, linear):
+    options, kernel = BLURS[family]
+    file = picture(tmp_path / "a.png", TEXTURE if colour else TEXTURE[..., 0])
+    out = tmp_path / "out.png"
+    flags = ["--linear"] if linear else []
+    assert cli.main(["blur", str(file), *options, *flags, "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert str(out) in said and family in said
+
+    values = jnp.asarray(images.read(file, linear=linear))
+    expected = imaging.blur(values, kernel(), channel_axis=-1 if colour else None)
+    expected = imaging.encode(expected) if linear else expected
+    # Half a level of the 8-bit file, and the tails that the sizes leave out.
+    np.testing.assert_allclose(images.read(out), np.clip(expected, 0, 1), atol=0.5 / 255 + 2e-4)
+
+
+def test_blur_adds_the_noise_it_was_asked_for(tmp_path):
+    file = picture(tmp_path / "a.png", np.full((96, 128, 3), 128, np.uint8))
+    first, second = tmp_path / "one.png", tmp_path / "two.png"
+    for out in (first, second):
+        arguments = ["blur", str(file), "--defocus", "2", "--noise", "0.05", "--out", str(out)]
+        assert cli.main(arguments) == 0
+    noise = images.read(first) - np.float32(128 / 255)
+    assert noise.std() == pytest.approx(0.05, rel=0.05)
+    assert np.abs(np.corrcoef(noise.reshape(-1, 3).T) - np.eye(3)).max() < 0.05
+    assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize("options", [[], ["--gaussian", "1", "--defocus", "2"]])
+def test_blur_takes_exactly_one_blur(tmp_path, capsys, options):
+    file = picture(tmp_path / "a.png")
+    assert cli.main(["blur", str(file), *options, "--out", str(tmp_path / "o.png")]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and one_sentence(captured.err) and "exactly one" in captured.err
+    assert not (tmp_path / "o.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "words"),
+    [
+        (["--gaussian", "-1"], 1, "must be 0 or more"),
+        (["--defocus", "nan"], 1, "must be finite"),
+        (["--motion", "9", "inf"], 1, "must be finite"),
+        (["--defocus", "1e9"], 1, "does not fit"),
+        (["--defocus", "2", "--noise", "-1"], 2, "--noise"),
+        (["--defocus", "2", "--noise", "inf"], 2, "--noise"),
+    ],
+)
+def test_blur_refuses_impossible_numbers(tmp_path, capsys, options, status, words):
+    file = picture(tmp_path / "a.png")
+    assert cli.main(["blur", str(file), *options, "--out", str(tmp_path / "o.png")]) == status
+    captured = capsys.readouterr()
+    assert captured.out == "" and one_sentence(captured.err) and words in captured.err
+
+
+def test_blur_refuses_unusable_files(tmp_path, capsys):
+    file = picture(tmp_path / "a.png")
+    before = file.read_bytes()
+    for source, target in (
+        (tmp_path / "missing.png", tmp_path / "o.png"),
+        (file, file),
+        (file, tmp_path / "o.xyz"),
+        (file, tmp_path / "nowhere" / "o.png"),
+        (tmp_path, tmp_path / "o.png"),
+    ):
+        assert cli.main(["blur", str(source), "--defocus", "2", "--out", str(target)]) == 1
+        captured = capsys.readouterr()
+        assert captured.out == "" and one_sentence(captured.err), captured.err
+    assert file.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_no_blur_is_a_copy(tmp_path):
+    file = picture(tmp_path / "a.png")
+    assert (
+        cli.main(["blur", str(file), "--motion", "0", "0", "--out", str(tmp_path / "o.png")]) == 0
+    )
+    np.testing.assert_array_equal(images.read(tmp_path / "o.png"), images.read(file))
+
+
+# ---- the demo, which is made of these commands
+
+
+@pytest.mark.slow
+def test_the_demo_runs(tmp_path, stand_in):
+    demo = Path(__file__).parents[1] / "examples" / "demo.py"
+    done = subprocess.run(
+        [sys.executable, demo, "--out", tmp_path / "demo", "--weights", stand_in],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "True and estimated blur" in done.stdout
+    written = {path.name for path in (tmp_path / "demo").iterdir()}
+    assert {"overview.png", "report.json", "clock_motion.png", "inputs"} <= written

@@ -1,0 +1,168 @@
+"""Figures: they are drawn for every kind of answer, say n and units, and are written whole."""
+
+import math
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from blurjax import _analyze, blur_type, plots
+
+PARAMETERS = {
+    "gaussian": {"sigma": 2.0},
+    "motion": {"length": 9.0, "angle": 0.5},
+    "defocus": {"radius": 4.0},
+}
+
+
+def estimate(label, parameters):
+    boxes = np.array([[0, 0, 32, 32], [8, 40, 32, 32], [30, 30, 32, 32]])
+    return blur_type.Estimate(
+        status="ok",
+        label=label,
+        probabilities=np.array([0.2, 0.7, 0.1]),
+        parameters=parameters,
+        spread=dict.fromkeys(parameters, 0.25),
+        votes=np.array([1, 1, 1]),
+        boxes=boxes,
+        choices=np.array([0, 1, 2]),
+    )
+
+
+def refused(reason):
+    empty = np.zeros(0, int)
+    return blur_type.Estimate(
+        reason, "unknown", np.full(3, 1 / 3), {}, {}, np.zeros(3, int), np.zeros((0, 4), int), empty
+    )
+
+
+def words(figure):
+    """Everything that is written on a figure."""
+    from matplotlib.text import Text
+
+    figure.canvas.draw()
+    return " ".join(text.get_text() for text in figure.findobj(Text)).replace("\n", " ")
+
+
+def test_colours_come_in_the_order_of_the_labels():
+    assert tuple(plots.COLOURS) == blur_type.LABELS
+
+
+@pytest.mark.parametrize("label", blur_type.LABELS)
+@pytest.mark.parametrize("shape", [(80, 120), (200, 64, 3)])
+def test_analysis_says_what_was_found(label, shape):
+    image = np.linspace(0, 1, math.prod(shape), dtype=np.float32).reshape(shape)
+    answer = _analyze.Analysis(estimate(label, PARAMETERS[label]))
+    written = words(plots.analysis(image, answer, title="photo.png"))
+    assert "photo.png" in written
+    assert "n = 3 patches" in written
+    assert "70 %" in written
+    assert f"Estimated PSF: {label}" in written
+    assert "px" in written and "±" in written
+
+
+def test_analysis_without_an_answer_gives_the_reason():
+    answer = _analyze.Analysis(refused("too little texture: 3 patches"))
+    written = words(plots.analysis(np.zeros((70, 70), np.float32), answer))
+    assert "No answer" in written and "too little texture" in written
+    assert "Estimated PSF" not in written
+
+
+@pytest.mark.parametrize("title", ["$x_", "a" * 300 + ".png", "写真.png"])
+def test_any_file_name_can_be_a_title(tmp_path, title):
+    answer = _analyze.Analysis(estimate("motion", PARAMETERS["motion"]))
+    figure = plots.analysis(np.zeros((70, 70), np.float32), answer, title=title)
+    assert plots.save(figure, tmp_path / "a.png").stat().st_size > 1000
+
+
+def test_overview_marks_what_is_not_known():
+    photographs = [np.zeros((70, 90), np.float32), np.zeros((90, 70, 3), np.float32)]
+    blur = plots.Blur("defocus", PARAMETERS["defocus"])
+    written = words(plots.overview(photographs, ["one", "two"], [None, blur], [blur, None]))
+    assert "not known" in written and "no answer" in written
+    assert written.count("radius 4.0 px") == 2
+
+
+def test_overview_needs_photographs():
+    with pytest.raises(ValueError, match="at least one"):
+        plots.overview([], [], [], [])
+
+
+def test_confusion_shows_accuracy_and_n():
+    matrix = np.array([[8, 1, 1], [0, 10, 0], [5, 0, 5]])
+    written = words(plots.confusion(matrix, blur_type.LABELS))
+    assert "n = 30" in written and "76.7 %" in written and "80.0 % 8" in written
+    with pytest.raises(ValueError, match="labels"):
+        plots.confusion(matrix[:2], blur_type.LABELS)
+
+
+def test_reliability_shows_ece_and_n():
+    confidence = np.array([0.0, 0.4, 0.4, 0.8, 1.0])
+    figure = plots.reliability(confidence, np.array([0, 1, 0, 1, 1]), 0.12)
+    assert "12.0 %" in words(figure) and "n = 5" in words(figure)
+    heights = [bar.get_height() for bar in figure.axes[0].patches]
+    assert heights == [0, 0.5, 1, 1]
+    with pytest.raises(ValueError, match="two arrays"):
+        plots.reliability(np.zeros(0), np.zeros(0), 0.0)
+
+
+def test_parameter_scatter_turns_angles_to_the_nearest():
+    truth = {"angle": np.array([0.02, 1.0]), "sigma": np.array([1.0, 2.0])}
+    found = {"angle": np.array([math.pi - 0.01, 1.0]), "sigma": np.array([1.1, 2.1])}
+    figure = plots.parameter_scatter(truth, found)
+    written = words(figure)
+    assert "n = 2" in written and "degrees" in written and "px" in written
+    shown = np.asarray(figure.axes[1].collections[0].get_offsets())
+    np.testing.assert_allclose(shown[0], np.degrees([0.02, -0.01]))
+    with pytest.raises(ValueError, match="the same of"):
+        plots.parameter_scatter(truth, {"sigma": found["sigma"]})
+
+
+@pytest.mark.parametrize("n", [1, 5, 20])
+def test_gallery_shows_every_patch(n):
+    figure = plots.gallery(np.zeros((n, 32, 32), np.float32), [f"patch {i}." for i in range(n)])
+    assert f"patch {n - 1}." in words(figure) and f"n = {n} patches of 32 x 32 px" in words(figure)
+    with pytest.raises(ValueError, match="captions"):
+        plots.gallery(np.zeros((n, 32, 32)), [])
+
+
+def test_device_arrays_are_drawn_too():
+    patches = jnp.zeros((2, 32, 32), jnp.bfloat16)
+    assert "n = 2" in words(plots.gallery(patches, ["a", "b"]))
+    sigma = {"sigma": jnp.ones(3, jnp.float32)}
+    assert "n = 3" in words(plots.parameter_scatter(sigma, sigma))
+
+
+def test_save_makes_the_folder_and_leaves_nothing_else(tmp_path):
+    figure = plots.confusion(np.eye(3, dtype=int), blur_type.LABELS)
+    path = plots.save(figure, tmp_path / "new" / "figure.png")
+    plots.save(figure, path)
+    assert [file.name for file in path.parent.iterdir()] == ["figure.png"]
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        picture.load()
+
+
+def test_save_that_fails_keeps_the_old_file(tmp_path):
+    class Broken:
+        def savefig(self, file, **options):
+            file.write_bytes(b"half")
+            raise OSError("disk full")
+
+    path = tmp_path / "figure.png"
+    path.write_bytes(b"old")
+    # Past the type checks, which know no broken figures.
+    save = getattr(plots.save, "__wrapped__", plots.save)
+    with pytest.raises(OSError, match="disk full"):
+        save(Broken(), path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_matplotlib_is_imported_only_to_draw():
+    code = "import sys; import blurjax.plots; print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
