@@ -188,6 +188,7 @@ def run(
     validate: Callable[[State], Mapping[str, Any]] | None = None,
     validate_every: int = 0,
     devices: Sequence[jax.Device] | None = None,
+    meta: Mapping[str, Any] | None = None,
     quiet: bool = False,
 ) -> State:
     """Run `step` `num_steps` times, or what is left of them, and return the last state.
@@ -210,6 +211,7 @@ def run(
             is overwritten by the next step: it must not keep it.
         validate_every: steps; 0 for never.
         devices: default all local ones.
+        meta: JSON values to keep in every checkpoint, such as the model's configuration.
         quiet: no progress on the terminal.
 
     Returns:
@@ -259,14 +261,14 @@ def run(
     saved = {"state": state, "totals": totals}
     i, seconds_before = 0, 0.0
     if checkpoint.latest_step(folder) is not None:
-        saved, meta, i = checkpoint.restore(folder, saved)
-        if meta["key"] != _key_words(key):
+        saved, about, i = checkpoint.restore(folder, saved)
+        if about["key"] != _key_words(key):
             raise ValueError(
                 f"{folder} belongs to a run with another random key; give the same seed, or "
                 "another workdir"
             )
         state, totals = (_own_copy(saved[name], replicated) for name in ("state", "totals"))
-        seconds_before = meta["seconds"]
+        seconds_before = about["seconds"]
     del saved  # It would keep a second copy of the state alive.
     if i >= num_steps:
         return state
@@ -292,8 +294,8 @@ def run(
         if bool(_has_nan(state)):
             raise fail("the state became NaN")
         content = {"state": state, "totals": totals}
-        meta = {"stage": stage, "key": _key_words(key), "seconds": seconds}
-        checkpoint.save(folder, i, content, meta)
+        own = {"stage": stage, "key": _key_words(key), "seconds": seconds}
+        checkpoint.save(folder, i, content, {**(meta or {}), **own})
 
     with (
         (workdir / "metrics.jsonl").open("a", encoding="utf-8") as lines,

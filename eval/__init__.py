@@ -1,0 +1,1 @@
+"""Evaluations, run from the checkout: `python -m eval <protocol>`."""

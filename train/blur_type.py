@@ -1,0 +1,338 @@
+"""Train blur_type: pretraining, fine-tuning, the second stage, and the weights file."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+
+from blurjax import blur_type, data, weights
+from blurjax.blur_type import Batch, Config
+from blurjax.blur_type.model import feature, layers
+from blurjax.nn import rbm
+from train import loop
+from train.configs.blur_type import PRESETS, Preset
+
+Variables = dict[str, Any]
+
+# Side of the tiles that go to the device: a patch, its margin, and room to move.
+_TILE = 144
+# Patches synthesised at once into the stored set.
+_PIECE = 60_000
+# Validation patches for each texture rule.
+_CHECKS = 6_000
+
+
+def train(
+    preset: Literal[tuple(PRESETS)] = "compact",  # type: ignore[valid-type]
+    images: tuple[Path, ...] = (),
+    out: Path | None = None,
+    workdir: Path | None = None,
+    seed: int = 0,
+    steps: Annotated[int | None, tyro.conf.arg(help="fine-tune for so many steps instead")] = None,
+    quiet: bool = False,
+) -> Path:
+    """Train the network and its GRNNs and write a weights file.
+
+    Interrupted, it goes on where it was when the same command is given again.
+
+    Args:
+        preset: which of train/configs/blur_type.py.
+        images: folders of sharp photographs, split by image into training (80 %), validation
+            (10 %) and test (10 %, not looked at); none for the photographs inside scikit-image and
+            dead leaves.
+        out: the weights file; default WORKDIR/blur_type.npz.
+        workdir: checkpoints, metrics.jsonl and the list of files; default runs/blur_type_PRESET.
+        seed: of everything random.
+        steps: fine-tuning steps, instead of the preset's.
+        quiet: no progress.
+
+    Returns:
+        Path of the weights file.
+    """
+    started = time.monotonic()
+    plan: Preset = PRESETS[preset]
+    if steps is not None:
+        plan = dataclasses.replace(plan, steps=steps)
+    workdir = workdir or Path("runs") / f"blur_type_{preset}"
+    workdir.mkdir(parents=True, exist_ok=True)
+    key = jax.random.key(seed)
+
+    sharp, held_out, files = _photographs(images, seed)
+    (workdir / "files.json").write_text(json.dumps(files, indent=1) + "\n")
+
+    def say(line: str) -> None:
+        if not quiet:
+            print(line, file=sys.stderr, flush=True)
+
+    say(f"{preset}: {sharp.shape[0]} training and {held_out.shape[0]} validation tiles")
+
+    checks = {
+        rule: blur_type.collect(
+            jax.random.fold_in(key, i), held_out, plan.config, n=_CHECKS, linear="never", rule=rule
+        )
+        for i, rule in enumerate(blur_type.RULES, start=100)
+    }
+
+    # ---- stage 0: the feature's standardisation, and the stored patches if any
+    draw = functools.partial(
+        blur_type.collect, config=plan.config, linear=plan.linear, sampling=plan.sampling
+    )
+    stored = _store(
+        jax.random.fold_in(key, 1), functools.partial(draw, sharp=sharp), plan.stored, say
+    )
+    first = _as_float(blur_type.rows(stored, slice(plan.pretrain_patches)))
+    variables = blur_type.init(jax.random.fold_in(key, 2), plan.config)
+    variables = blur_type.standardise(variables, first.patches[:12_000], plan.config)
+
+    # ---- stage 1: greedy pretraining
+    if plan.pretrain_epochs:
+        variables = pretrain(
+            jax.random.fold_in(key, 3), variables, first, plan, workdir=workdir, quiet=quiet
+        )
+
+    # ---- stage 2: fine-tuning
+    if plan.parameter_weight:
+        variables["params"]["readout"] = _readout(jax.random.fold_in(key, 6), plan.config)
+    optimizer = optax.chain(
+        optax.clip_by_global_norm(1.0),
+        optax.adamw(
+            optax.warmup_cosine_decay_schedule(
+                0.0, plan.rate, min(200, plan.steps // 10), plan.steps
+            ),
+            weight_decay=plan.weight_decay,
+        ),
+    )
+    objective = functools.partial(_objective, config=plan.config, weight=plan.parameter_weight)
+    step = loop.gradient_step(objective, optimizer, functools.partial(_pick, count=plan.batch))
+    state = loop.run(
+        step,
+        loop.initial_state(variables, optimizer),
+        stored,
+        key=jax.random.fold_in(key, 4),
+        num_steps=plan.steps,
+        workdir=workdir,
+        stage="finetune",
+        validate=lambda state: accuracy(state["variables"], checks, plan.config),
+        validate_every=1000,
+        meta={"config": dataclasses.asdict(plan.config)},
+        quiet=quiet,
+    )
+    variables = state["variables"]
+    variables["params"].pop("readout", None)
+
+    # ---- stage 3: the GRNNs
+    if plan.second_stage:
+        say("second stage: leave-one-out bandwidths")
+        count = len(blur_type.LABELS) * plan.config.memory
+        memories = draw(jax.random.fold_in(key, 5), sharp, n=count)
+        variables = blur_type.remember(variables, memories, plan.config)
+
+    # ---- the weights file, measured as it is on disk
+    out = out or workdir / "blur_type.npz"
+    record = {
+        "preset": preset,
+        "seed": seed,
+        "steps": plan.steps,
+        "files": {k: files[k] for k in ("train", "validation", "sha256")},
+        "jax": jax.__version__,
+    }
+    weights.save(out, variables, plan.config, record)
+    measured = accuracy(blur_type.load(out)[0], checks, plan.config)
+    say(f"{preset}: {time.monotonic() - started:.0f} s in this sitting; validation after the cast:")
+    for name, value in measured.items():
+        say(f"  {name} {value:.4f}")
+    say(f"weights in {out} ({out.stat().st_size / 1e6:.2f} MB), everything else in {workdir}")
+    return out
+
+
+def pretrain(
+    key: jax.Array,
+    variables: Variables,
+    batch: Batch,
+    plan: Preset,
+    *,
+    workdir: Path,
+    quiet: bool = False,
+) -> Variables:
+    """Train each hidden layer as an RBM on the layer below, and copy it into the network.
+
+    Source: Yan & Shao, TIP 2016, pretraining; Hinton, UTML TR 2010-003, for the constants.
+    """
+    config = plan.config
+    params = dict(variables["params"])
+    for i, width in enumerate(config.hidden):
+        # The standardised half spectrum is real-valued; everything else lies in [0, 1].
+        gaussian = i == 0 and config.feature == "half_spectrum"
+        units = "gaussian" if gaussian else "binary"
+        visible = _visible({**variables, "params": params}, batch, config, i)
+        k_init, k_run = jax.random.split(jax.random.fold_in(key, i))
+        layer = rbm.init(k_init, visible.shape[1], width)
+        state = {**rbm.start(layer)._asdict(), "epoch": jnp.zeros((), jnp.int32)}
+        rate = plan.pretrain_rate / 10 if gaussian else plan.pretrain_rate
+
+        def epoch(
+            state: dict[str, Any],
+            data: jax.Array,
+            key: jax.Array,
+            rate: float = rate,
+            units: str = units,
+        ) -> tuple[dict[str, Any], dict[str, jax.Array]]:
+            momentum = jnp.where(state["epoch"] < 5, 0.5, 0.9)
+            new, metrics = rbm.epoch(
+                key,
+                rbm.State(state["params"], state["velocity"]),
+                data,
+                rate=rate,
+                momentum=momentum,
+                units=units,
+            )
+            return {**new._asdict(), "epoch": state["epoch"] + 1}, metrics._asdict()
+
+        state = loop.run(
+            epoch,
+            state,
+            visible,
+            key=k_run,
+            num_steps=plan.pretrain_epochs,
+            workdir=workdir,
+            stage=f"rbm{i}",
+            log_every=1,
+            quiet=quiet,
+        )
+        params[f"dense{i}"] = {
+            "kernel": state["params"]["kernel"],
+            "bias": state["params"]["hidden"],
+        }
+    return {**variables, "params": params}
+
+
+def accuracy(variables: Variables, checks: dict[str, Batch], config: Config) -> dict[str, float]:
+    """Share of each set's patches whose type the network gets right."""
+    return {
+        name: float(_loss(variables, batch, config=config)[1].metrics["accuracy"])
+        for name, batch in checks.items()
+    }
+
+
+_loss = jax.jit(blur_type.loss, static_argnames=("config", "train"))
+
+
+def _photographs(images: tuple[Path, ...], seed: int) -> tuple[jax.Array, jax.Array, dict]:
+    """Training and validation tiles on the device, and which files they came from."""
+    files: dict[str, Any]
+    if images:
+        source = data.concatenate(*(data.folder(root) for root in images))
+        parts = data.split(source)
+        hashes = [sorted(data.file_hashes(part)) for part in parts[:2]]
+        files = {
+            "train": len(parts[0]),
+            "validation": len(parts[1]),
+            "sha256": hashlib.sha256("\n".join(hashes[0]).encode()).hexdigest(),
+            "train_files": dict(zip(parts[0].names, data.file_hashes(parts[0]), strict=True)),
+            "validation_files": dict(zip(parts[1].names, data.file_hashes(parts[1]), strict=True)),
+        }
+        stacks = [data.tiles(part, _TILE).images for part in parts[:2]]
+    else:
+        parts = (data.embedded("train"), data.embedded("validation"))
+        keys = jax.random.split(jax.random.key(seed), 64)
+        leaves = np.asarray(
+            jax.lax.map(lambda k: data.dead_leaves(k, size=_TILE), keys, batch_size=8)
+        )
+        painted = np.round(255 * leaves).astype(np.uint8)
+        stacks = [data.tiles(part, _TILE).images for part in parts]
+        stacks[0] = np.concatenate([stacks[0], painted])
+        files = {
+            "train": len(parts[0]),
+            "validation": len(parts[1]),
+            "sha256": hashlib.sha256("\n".join(parts[0].names).encode()).hexdigest(),
+            "train_files": [*parts[0].names, "64 dead leaves"],
+            "validation_files": list(parts[1].names),
+        }
+    return jnp.asarray(stacks[0]), jnp.asarray(stacks[1]), files
+
+
+def _store(
+    key: jax.Array, draw: Callable[..., Batch], count: int, say: Callable[[str], None]
+) -> Batch:
+    """`count` patches as bytes: a quarter of the memory, and they are 8-bit values anyway."""
+    pieces = []
+    for start in range(0, count, _PIECE):
+        piece = draw(jax.random.fold_in(key, start), n=min(_PIECE, count - start))
+        levels = jnp.round(255 * piece.patches).astype(jnp.uint8)
+        pieces.append(jax.tree.map(np.asarray, piece._replace(patches=levels)))
+        say(f"synthesised {min(start + _PIECE, count)} of {count} patches")
+    return jax.tree.map(lambda *x: np.concatenate(x) if x[0].ndim else np.mean(x), *pieces)
+
+
+def _as_float(batch: Batch) -> Batch:
+    return batch._replace(patches=jnp.asarray(batch.patches).astype(jnp.float32) / 255)
+
+
+def _pick(key: jax.Array, stored: Batch, *, count: int) -> Batch:
+    """The batch of one training step: random rows of the stored set."""
+    index = jax.random.randint(key, (count,), 0, stored.label.shape[0])
+    return _as_float(blur_type.rows(stored, index))
+
+
+def _readout(key: jax.Array, config: Config) -> dict[str, jax.Array]:
+    """A linear layer from the bottleneck to sigma, length, radius, cos 2a and sin 2a."""
+    kernel = jax.random.normal(key, (config.hidden[-1], 5)) / config.hidden[-1] ** 0.5
+    return {"kernel": kernel, "bias": jnp.zeros(5)}
+
+
+def _objective(
+    variables: Variables,
+    batch: Batch,
+    *,
+    config: Config,
+    weight: float,
+    key: jax.Array,
+    train: bool,
+) -> tuple[jax.Array, blur_type.Aux]:
+    """The system's loss, and `weight` times the squared error of a linear parameter read-out.
+
+    Trained for the type alone, the bottleneck forgets the parameters that the
+    GRNNs are to find there. The read-out is thrown away after training.
+
+    Source: our choice.
+    """
+    value, aux = blur_type.loss(variables, batch, config, key=key, train=train)
+    if not weight:
+        return value, aux
+    readout = variables["params"]["readout"]
+    bottleneck = layers(variables, batch.patches, config)[1][-1]
+    found = bottleneck @ readout["kernel"] + readout["bias"][None]
+    bounds = jnp.array([config.sigma, config.length, config.radius])[batch.label]
+    target = 2 * (batch.size - bounds[:, 0]) / (bounds[:, 1] - bounds[:, 0]) - 1
+    error = (jnp.take_along_axis(found[:, :3], batch.label[:, None], axis=1)[:, 0] - target) ** 2
+    doubled = jnp.stack([jnp.cos(2 * batch.angle), jnp.sin(2 * batch.angle)], axis=1)
+    moves = (batch.label == blur_type.LABELS.index("motion")).astype(error.dtype)
+    error += moves * jnp.sum((found[:, 3:] - doubled) ** 2, axis=1)
+    share = batch.weight / jnp.maximum(jnp.sum(batch.weight), 1)
+    extra = jnp.sum(share * error)
+    return value + weight * extra, aux._replace(metrics={**aux.metrics, "parameters": extra})
+
+
+def _visible(variables: Variables, batch: Batch, config: Config, layer: int) -> jax.Array:
+    """What RBM number `layer` sees of the patches."""
+
+    def chunk(patches: jax.Array) -> jax.Array:
+        if layer == 0:
+            return feature(variables, patches, config)
+        return layers(variables, patches, config)[1][layer - 1]
+
+    chunk = jax.jit(chunk)
+    return jnp.concatenate(
+        [chunk(batch.patches[i : i + 3_000]) for i in range(0, batch.patches.shape[0], 3_000)]
+    )

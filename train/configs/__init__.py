@@ -1,0 +1,1 @@
+"""Presets of the training runs, one module a system."""
