@@ -307,7 +307,7 @@ def _parameter_errors(
             "predicted_type": float(error[chosen].mean()),
             "n_predicted_type": int(chosen.sum()),
             "constant": float(constant),
-            "constant_over_ours": float(constant / error[of_type].mean()),
+            "constant_over_ours": float(constant / max(error[of_type].mean(), 1e-12)),
         }
     return out
 

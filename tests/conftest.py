@@ -1,5 +1,6 @@
 """Strict by default: float64 on, no silent dtype promotion, no silent rank promotion."""
 
+import functools
 import os
 
 # Eight simulated devices for the sharding and pmap tests; must be set before jax starts.
@@ -7,6 +8,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 jax.config.update("jax_enable_x64", True)
@@ -19,6 +21,45 @@ def getkey():
     """A fresh random key at each call; the same sequence in every run."""
     count = iter(range(1_000_000))
     return lambda: jax.random.fold_in(jax.random.key(20261120), next(count))
+
+
+@functools.cache
+def _derivatives(f, count):
+    arguments = tuple(range(count))
+    first = jax.jacfwd(f, arguments)
+    return (
+        jax.jit(f),
+        jax.jit(first),
+        jax.jit(jax.jacrev(f, arguments)),
+        jax.jit(jax.jacfwd(first, arguments)),
+    )
+
+
+@pytest.fixture
+def check_derivatives():
+    """First (forward and reverse) and second derivatives against central differences.
+
+    For functions of float64 scalars. What `jax.test_util.check_grads` checks along random
+    directions, checked in full, and compiled once a function instead of run op by op. The first
+    derivative must also not vanish.
+    """
+
+    def check(f, *values, tolerance=1e-6):
+        plain, forward, reverse, second = _derivatives(f, len(values))
+        jacobian, hessian = forward(*values), second(*values)
+        for a, b in zip(jacobian, reverse(*values), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-11)
+            assert jnp.abs(a).max() > 1e-3, "the gradient vanishes: nothing was checked"
+        for i in range(len(values)):
+            ahead, behind = (
+                [v + sign * 1e-6 * (i == j) for j, v in enumerate(values)] for sign in (1, -1)
+            )
+            difference = (plain(*ahead) - plain(*behind)) / 2e-6
+            np.testing.assert_allclose(jacobian[i], difference, atol=tolerance)
+            for j, (a, b) in enumerate(zip(forward(*ahead), forward(*behind), strict=True)):
+                np.testing.assert_allclose(hessian[j][i], (a - b) / 2e-6, atol=100 * tolerance)
+
+    return check
 
 
 @pytest.fixture
@@ -38,7 +79,7 @@ def stand_in(tmp_path_factory):
     """A weights file that answers something: where only the answer's form matters."""
     from blurjax import blur_type, weights
 
-    config = blur_type.Config(hidden=(8, 4), memory=6, recall=1)
+    config = blur_type.Config(hidden=(8, 4), memory=6)
     k_init, k_patches = jax.random.split(jax.random.key(1))
     patches = jax.random.uniform(k_patches, (18, 32, 32), jnp.float32)
     label = jnp.arange(18) % 3

@@ -102,8 +102,6 @@ def train(
         )
 
     # ---- stage 2: fine-tuning
-    if plan.parameter_weight:
-        variables["params"]["readout"] = _readout(jax.random.fold_in(key, 6), plan.config)
     optimizer = optax.chain(
         optax.clip_by_global_norm(1.0),
         optax.adamw(
@@ -113,8 +111,11 @@ def train(
             weight_decay=plan.weight_decay,
         ),
     )
-    objective = functools.partial(_objective, config=plan.config, weight=plan.parameter_weight)
-    step = loop.gradient_step(objective, optimizer, functools.partial(_pick, count=plan.batch))
+    step = loop.gradient_step(
+        functools.partial(blur_type.loss, config=plan.config),
+        optimizer,
+        functools.partial(_pick, count=plan.batch),
+    )
     state = loop.run(
         step,
         loop.initial_state(variables, optimizer),
@@ -129,7 +130,6 @@ def train(
         quiet=quiet,
     )
     variables = state["variables"]
-    variables["params"].pop("readout", None)
 
     # ---- stage 3: the GRNNs
     if plan.second_stage:
@@ -280,48 +280,10 @@ def _as_float(batch: Batch) -> Batch:
 
 
 def _pick(key: jax.Array, stored: Batch, *, count: int) -> Batch:
-    """The batch of one training step: random rows of the stored set."""
-    index = jax.random.randint(key, (count,), 0, stored.label.shape[0])
-    return _as_float(blur_type.rows(stored, index))
-
-
-def _readout(key: jax.Array, config: Config) -> dict[str, jax.Array]:
-    """A linear layer from the bottleneck to sigma, length, radius, cos 2a and sin 2a."""
-    kernel = jax.random.normal(key, (config.hidden[-1], 5)) / config.hidden[-1] ** 0.5
-    return {"kernel": kernel, "bias": jnp.zeros(5)}
-
-
-def _objective(
-    variables: Variables,
-    batch: Batch,
-    *,
-    config: Config,
-    weight: float,
-    key: jax.Array,
-    train: bool,
-) -> tuple[jax.Array, blur_type.Aux]:
-    """The system's loss, and `weight` times the squared error of a linear parameter read-out.
-
-    Trained for the type alone, the bottleneck forgets the parameters that the
-    GRNNs are to find there. The read-out is thrown away after training.
-
-    Source: our choice.
-    """
-    value, aux = blur_type.loss(variables, batch, config, key=key, train=train)
-    if not weight:
-        return value, aux
-    readout = variables["params"]["readout"]
-    bottleneck = layers(variables, batch.patches, config)[1][-1]
-    found = bottleneck @ readout["kernel"] + readout["bias"][None]
-    bounds = jnp.array([config.sigma, config.length, config.radius])[batch.label]
-    target = 2 * (batch.size - bounds[:, 0]) / (bounds[:, 1] - bounds[:, 0]) - 1
-    error = (jnp.take_along_axis(found[:, :3], batch.label[:, None], axis=1)[:, 0] - target) ** 2
-    doubled = jnp.stack([jnp.cos(2 * batch.angle), jnp.sin(2 * batch.angle)], axis=1)
-    moves = (batch.label == blur_type.LABELS.index("motion")).astype(error.dtype)
-    error += moves * jnp.sum((found[:, 3:] - doubled) ** 2, axis=1)
-    share = batch.weight / jnp.maximum(jnp.sum(batch.weight), 1)
-    extra = jnp.sum(share * error)
-    return value + weight * extra, aux._replace(metrics={**aux.metrics, "parameters": extra})
+    """The batch of one training step: random rows of the stored set, turned at random."""
+    k_rows, k_turn = jax.random.split(key)
+    index = jax.random.randint(k_rows, (count,), 0, stored.label.shape[0])
+    return blur_type.turned(k_turn, _as_float(blur_type.rows(stored, index)))
 
 
 def _visible(variables: Variables, batch: Batch, config: Config, layer: int) -> jax.Array:

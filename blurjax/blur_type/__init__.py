@@ -13,7 +13,7 @@ from blurjax.blur_type.model import (
     remember,
     standardise,
 )
-from blurjax.blur_type.samples import Batch, collect, margin, rows, sample, satisfies
+from blurjax.blur_type.samples import Batch, collect, margin, rows, sample, satisfies, turned
 
 __all__ = [
     "LABELS",
@@ -39,4 +39,5 @@ __all__ = [
     "sample",
     "satisfies",
     "standardise",
+    "turned",
 ]

@@ -26,8 +26,12 @@ class Config:
         feature: "spectrum" (32 x 32 log spectrum, stretched per patch to [0, 1]) or
             "half_spectrum" (the finer half plane: 1024 values, standardised per feature).
         sigma, length, radius: ranges of the blur parameters in pixels. The angle covers [0, pi).
+        recall: what the GRNNs compare: "feature" (the network's 1024 inputs), "bottleneck" (its
+            last hidden layer) or "branch" (a layer of `branch` units a type beside the second
+            hidden layer, trained to tell the parameters).
+        branch: units of that layer.
+        parameter_weight: of the branch's error in the loss.
         memory: stored samples of each type's GRNN.
-        recall: which hidden layer feeds the GRNN, counted from 0; -1 is the raw feature.
     """
 
     body: str = "dense"
@@ -36,14 +40,25 @@ class Config:
     sigma: tuple[float, float] = (0.5, 5.0)
     length: tuple[float, float] = (3.0, 16.0)
     radius: tuple[float, float] = (1.5, 8.0)
+    recall: str = "branch"
+    branch: int = 32
+    parameter_weight: float = 1.0
     memory: int = 6000
-    recall: int = 2
 
     def __post_init__(self) -> None:
         if self.body not in ("dense", "conv"):
             raise ValueError(f"body is {self.body!r}; choose 'dense' or 'conv'")
         if self.feature not in ("spectrum", "half_spectrum"):
             raise ValueError(f"feature is {self.feature!r}; choose 'spectrum' or 'half_spectrum'")
+        if self.recall not in ("feature", "bottleneck", "branch"):
+            raise ValueError(
+                f"recall is {self.recall!r}; choose 'feature', 'bottleneck' or 'branch'"
+            )
+        if self.recall != "feature" and (self.body != "dense" or not self.hidden):
+            raise ValueError(
+                f"recall is {self.recall!r}, but this body has no hidden layer to offer; choose "
+                "'feature'"
+            )
         for name in ("sigma", "length", "radius"):
             low, high = getattr(self, name)
             if not 0 <= low < high:

@@ -2,7 +2,8 @@
 
 Variables are nested dicts with string keys:
 
-    params   dense0 .. denseN {kernel, bias}  (body "dense"), or the convolutional network's
+    params   dense0 .. denseN {kernel, bias}  (body "dense"), or the convolutional network's;
+             branch {gaussian | motion | defocus {kernel, bias, readout, offset}} if configured
     state    feature {mean, scale}: the standardisation, measured on training patches
     recall   gaussian | motion | defocus {points, targets, bandwidth}: the GRNNs' memories
 
@@ -79,7 +80,7 @@ def init(key: PRNGKey, config: Config) -> Variables:
     mean = jnp.zeros(_feature_shape(config))
     state = {"feature": {"mean": mean, "scale": jnp.ones_like(mean)}}
     if config.body == "conv":
-        empty = jnp.zeros((1, *_feature_shape(config)))
+        empty = jnp.zeros((1, *_feature_shape(config)), jnp.float32)
         return {"params": dict(_conv().init(key, empty)["params"]), "state": state}
     params = {}
     widths = (INPUTS, *config.hidden, len(LABELS))
@@ -90,7 +91,23 @@ def init(key: PRNGKey, config: Config) -> Variables:
             "kernel": kernel * (gain / fan_in) ** 0.5,
             "bias": jnp.zeros(fan_out),
         }
+    if config.recall == "branch":
+        params["branch"] = {
+            name: _init_branch(jax.random.fold_in(key, 100 + i), config, name)
+            for i, name in enumerate(LABELS)
+        }
     return {"params": params, "state": state}
+
+
+def _init_branch(key: Array, config: Config, name: str) -> dict[str, Array]:
+    k_kernel, k_readout = jax.random.split(key)
+    fan_in, outputs = config.hidden[0], 3 if name == "motion" else 1
+    return {
+        "kernel": jax.random.normal(k_kernel, (fan_in, config.branch)) * (16 / fan_in) ** 0.5,
+        "bias": jnp.zeros(config.branch),
+        "readout": jax.random.normal(k_readout, (config.branch, outputs)) / config.branch**0.5,
+        "offset": jnp.zeros(outputs),
+    }
 
 
 def raw_feature(patches: Patches, config: Config) -> Float[Array, "n ..."]:
@@ -135,7 +152,9 @@ def layers(
     x = feature(variables, patches, config)
     params = variables["params"]
     if config.body == "conv":
-        return _conv().apply({"params": params}, x), []
+        # Flax's layers compute, and keep their parameters, in float32.
+        logits = _conv().apply({"params": params}, x.astype(jnp.float32))
+        return logits.astype(x.dtype), []
     hidden: list[Array] = []
     for i in range(len(config.hidden) + 1):
         layer = params[f"dense{i}"]
@@ -187,7 +206,12 @@ def loss(
     key: PRNGKey | None = None,
     train: bool = True,
 ) -> tuple[Float[Array, ""], Aux]:
-    """Weighted mean cross-entropy of the type.
+    """Weighted mean cross-entropy of the type, and the parameter branch's error if there is one.
+
+    The branch is read out linearly: sizes stretched to [-1, 1], angles as
+    (cos 2a, sin 2a); its error is the smooth absolute error of the true type's
+    parameters. Trained for the type alone, the network forgets the parameters
+    that the GRNNs are to find in it.
 
     Args:
         variables: `params` and `state`.
@@ -197,21 +221,50 @@ def loss(
         train: unused.
 
     Returns:
-        The scalar, and `Aux` with the metrics "loss" and "accuracy" and the unchanged state.
+        The scalar, and `Aux` with the metrics "loss", "accuracy" and, of a branch, "parameters",
+        and the unchanged state.
 
     Gradient: exact, to variables.
 
-    Source: Yan & Shao, TIP 2016, fine-tuning.
+    Source: Yan & Shao, TIP 2016, fine-tuning; the branch is our choice.
     """
     del key, train
-    logits = apply(variables, batch.patches, config)
+    logits, hidden = layers(variables, batch.patches, config)
     share = batch.weight / jnp.maximum(jnp.sum(batch.weight), 1)
     log_probabilities = jax.nn.log_softmax(logits)
     of_label = jnp.take_along_axis(log_probabilities, batch.label[:, None], axis=1)[:, 0]
     value = -jnp.sum(share * of_label)
     right = (jnp.argmax(logits, axis=1) == batch.label).astype(share.dtype)
     metrics = {"loss": value, "accuracy": jnp.sum(share * right)}
+    if config.recall == "branch":
+        error = jnp.sum(
+            share * _branch_error(variables["params"]["branch"], hidden[0], batch, config)
+        )
+        value = value + config.parameter_weight * error
+        metrics = {**metrics, "loss": value, "parameters": error}
     return value, Aux(metrics, variables["state"])
+
+
+def _branch_error(params: Variables, hidden: Array, batch: Batch, config: Config) -> Array:
+    """Smooth absolute error (n,) of the true type's read-out."""
+    total = jnp.zeros(hidden.shape[0], hidden.dtype)
+    bounds = (config.sigma, config.length, config.radius)
+    for i, (name, (low, high)) in enumerate(zip(LABELS, bounds, strict=True)):
+        branch = params[name]
+        found = _branch(branch, hidden) @ branch["readout"] + branch["offset"][None]
+        stretched = 2 * (batch.size - low) / (high - low) - 1
+        gap = (found - _targets(name, stretched, batch.angle)) ** 2
+        # The square root of a sum: of the angle's two components, the length of their error.
+        error = jnp.sqrt(gap[:, 0] + 1e-4)
+        if name == "motion":
+            error = error + jnp.sqrt(gap[:, 1] + gap[:, 2] + 1e-4)
+        total = total + jnp.where(batch.label == i, error, 0)
+    return total
+
+
+def _branch(params: dict[str, Array], hidden: Array) -> Array:
+    kernel, bias = (params[k].astype(hidden.dtype) for k in ("kernel", "bias"))
+    return jnp.tanh(hidden @ kernel + bias[None])
 
 
 def remember(variables: Variables, batch: Batch, config: Config) -> Variables:
@@ -241,7 +294,7 @@ def remember(variables: Variables, batch: Batch, config: Config) -> Variables:
         if rows.size < 2:
             raise ValueError(f"{rows.size} {name} samples; a GRNN needs at least 2")
         points = jax.lax.map(
-            lambda patch: recall_feature(variables, patch[None], config)[0],
+            lambda patch, name=name: recall_feature(variables, patch[None], config, name)[0],
             batch.patches[rows],
             batch_size=1000,
         )
@@ -253,11 +306,16 @@ def remember(variables: Variables, batch: Batch, config: Config) -> Variables:
     return {**variables, "recall": recall}
 
 
-def recall_feature(variables: Variables, patches: Patches, config: Config) -> Float[Array, "n d"]:
-    """What the GRNNs compare: a hidden layer's activations, or the raw feature."""
-    if config.recall < 0 or config.body == "conv":
+def recall_feature(
+    variables: Variables, patches: Patches, config: Config, name: str
+) -> Float[Array, "n d"]:
+    """What the GRNN of type `name` compares, see `Config.recall`."""
+    if config.recall == "feature":
         return feature(variables, patches, config).reshape(patches.shape[0], -1)
-    return layers(variables, patches, config)[1][config.recall]
+    hidden = layers(variables, patches, config)[1]
+    if config.recall == "bottleneck":
+        return hidden[-1]
+    return _branch(variables["params"]["branch"][name], hidden[0])
 
 
 def _targets(name: str, size: Array, angle: Array) -> Array:
@@ -314,23 +372,16 @@ def predict(variables: Variables, patches: Patches, config: Config) -> Predictio
         raise ValueError(
             "these variables have no `recall`: fit the second stage with blur_type.remember"
         )
-    logits, hidden = layers(variables, patches, config)
-    if config.recall < 0 or not hidden:
-        x = feature(variables, patches, config).reshape(patches.shape[0], -1)
-    else:
-        x = hidden[config.recall]
+    logits = apply(variables, patches, config)
     out = {}
     for name in LABELS:
         memory = variables["recall"][name]
-        out[name] = [
-            grnn.predict(
-                x,
-                memory["points"].astype(x.dtype),
-                memory["targets"].astype(x.dtype),
-                memory["bandwidth"][i].astype(x.dtype),
-            )
-            for i in range(memory["bandwidth"].shape[0])
-        ]
+        x = recall_feature(variables, patches, config, name)
+        points, targets, bandwidth = (
+            memory[k].astype(x.dtype) for k in ("points", "targets", "bandwidth")
+        )
+        # Length and angle have a bandwidth each.
+        out[name] = [grnn.predict(x, points, targets, s) for s in bandwidth]
     return Prediction(
         logits=logits,
         probabilities=jax.nn.softmax(logits),

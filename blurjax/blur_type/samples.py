@@ -211,6 +211,34 @@ def rows(batch: Batch, index: ArrayLike | slice) -> Batch:
     return jax.tree.map(lambda x: x[index] if x.ndim else x, batch)
 
 
+def turned(key: PRNGKey, batch: Batch) -> Batch:
+    """Patches mirrored and transposed at random, eight ways, and the angles with them.
+
+    Args:
+        key: random key.
+        batch: any batch.
+
+    Returns:
+        A batch of the same size; types and sizes do not change under symmetries of the square.
+
+    Gradient: exact, a permutation of pixels.
+
+    Source: our choice; augmentation of stored patches.
+    """
+    rows, columns, transposed = jax.random.bernoulli(key, 0.5, (3, batch.label.shape[0]))
+
+    def pick(yes: Array, one: Array, other: Array) -> Array:
+        return jnp.where(yes[:, None, None], one, other)
+
+    patches = pick(rows, batch.patches[:, ::-1], batch.patches)
+    patches = pick(columns, patches[:, :, ::-1], patches)
+    patches = pick(transposed, patches.swapaxes(1, 2), patches)
+    angle = jnp.where(rows != columns, -batch.angle, batch.angle)
+    angle = jnp.where(transposed, jnp.pi / 2 - angle, angle)
+    moves = batch.label == LABELS.index("motion")
+    return batch._replace(patches=patches, angle=jnp.where(moves, jnp.mod(angle, jnp.pi), 0))
+
+
 # Rows of one compiled draw in `collect`.
 _CHUNK = 3_000
 

@@ -13,10 +13,10 @@ from blurjax.blur_type.model import feature, layers, raw_feature
 PUBLISHED = Config()
 CONFIGS = [
     PUBLISHED,
-    Config(feature="spectrum"),
-    Config(hidden=()),
-    Config(body="conv"),
-    Config(body="conv", feature="spectrum"),
+    Config(feature="spectrum", recall="bottleneck"),
+    Config(hidden=(), recall="feature"),
+    Config(body="conv", recall="feature"),
+    Config(body="conv", feature="spectrum", recall="feature"),
 ]
 IDS = ["published", "spectrum", "softmax", "conv", "conv-spectrum"]
 every_config = pytest.mark.parametrize("config", CONFIGS, ids=IDS)
@@ -48,10 +48,20 @@ def test_parameter_paths_are_frozen():
         "params/dense2/bias": (10,),
         "params/dense3/kernel": (10, 3),
         "params/dense3/bias": (3,),
+        **{
+            f"params/branch/{name}/{leaf}": shape
+            for name, outputs in (("gaussian", 1), ("motion", 3), ("defocus", 1))
+            for leaf, shape in {
+                "kernel": (500, 32),
+                "bias": (32,),
+                "readout": (32, outputs),
+                "offset": (outputs,),
+            }.items()
+        },
         "state/feature/mean": (1024,),
         "state/feature/scale": (1024,),
     }
-    conv = variables(Config(body="conv"))["params"]
+    conv = variables(CONFIGS[3])["params"]
     assert sorted(conv) == ["conv0", "conv1", "conv2", "dense", "head"]
 
 
@@ -104,14 +114,14 @@ def test_standardised_features_have_mean_0_and_scale_1(batch):
     x = feature(state, batch.patches, PUBLISHED)
     np.testing.assert_allclose(x.mean(0), 0, atol=1e-3)
     np.testing.assert_allclose(x.std(0), 1, atol=0.02)
-    spectrum = Config(feature="spectrum")
+    spectrum = CONFIGS[1]
     assert blur_type.standardise(variables(spectrum), batch.patches, spectrum) is variables(
         spectrum
     )
 
 
 def test_loss_ignores_rows_without_weight(batch):
-    heavy = batch._replace(weight=jnp.ones(240))
+    heavy = batch._replace(weight=jnp.ones(240, jnp.float32))
     spoilt = heavy._replace(
         weight=heavy.weight.at[100:].set(0), patches=heavy.patches.at[100:].set(0.5)
     )
@@ -121,22 +131,25 @@ def test_loss_ignores_rows_without_weight(batch):
     np.testing.assert_allclose(value, expected, rtol=1e-5)
     assert 0 <= aux.metrics["accuracy"] <= 1
     empty, _ = blur_type.loss(
-        variables(PUBLISHED), heavy._replace(weight=jnp.zeros(240)), PUBLISHED
+        variables(PUBLISHED), heavy._replace(weight=jnp.zeros(240, jnp.float32)), PUBLISHED
     )
     assert empty == 0
 
 
-@pytest.fixture(scope="module")
-def remembered(batch):
-    config = Config(memory=60, recall=0)
+@pytest.fixture(scope="module", params=["feature", "bottleneck", "branch"])
+def remembered(batch, request):
+    config = Config(memory=60, recall=request.param)
     state = blur_type.standardise(variables(config), batch.patches, config)
-    return blur_type.remember(state, batch._replace(weight=jnp.ones(240)), config), config
+    return blur_type.remember(
+        state, batch._replace(weight=jnp.ones(240, jnp.float32)), config
+    ), config
 
 
 def test_remember_stores_samples_and_chooses_bandwidths(remembered, batch):
-    state, _ = remembered
+    state, config = remembered
     motion = state["recall"]["motion"]
-    assert motion["points"].shape == (60, 500) and motion["targets"].shape == (60, 3)
+    width = {"feature": 1024, "bottleneck": 10, "branch": 32}[config.recall]
+    assert motion["points"].shape == (60, width) and motion["targets"].shape == (60, 3)
     assert motion["bandwidth"].shape == (2,)
     np.testing.assert_allclose(motion["targets"][:, 0], batch.size[batch.label == 1][:60])
     norm = jnp.linalg.norm(motion["targets"][:, 1:], axis=1)
@@ -202,6 +215,8 @@ def test_hidden_layers_are_sigmoid(batch):
     [
         ({"body": "transformer"}, "body is 'transformer'"),
         ({"feature": "pixels"}, "feature is 'pixels'"),
+        ({"recall": "memory"}, "recall is 'memory'"),
+        ({"body": "conv"}, "no hidden layer to offer"),
         ({"sigma": (3.0, 1.0)}, r"sigma is \(3.0, 1.0\)"),
     ],
 )

@@ -152,6 +152,24 @@ def test_under_vmap(sharp):
     np.testing.assert_allclose(together.patches[1], alone.patches, atol=1.5 / 255)
 
 
+def test_turning_takes_the_angle_along():
+    angles = jnp.linspace(0.1, 3.0, 64)
+    kernels = psf.motion(9.0, angles, size=13)
+    patches = jnp.zeros((64, 32, 32)).at[:, 10:23, 10:23].set(kernels)
+    nothing = jnp.ones(64)
+    batch = blur_type.Batch(
+        patches, jnp.ones(64, int), 9 * nothing, angles, nothing, jnp.zeros(64, int), jnp.zeros(())
+    )
+    turned = blur_type.turned(jax.random.key(0), batch)
+    assert jnp.abs(turned.patches - patches).max((1, 2)).astype(bool).sum() > 40
+    # A centred 13 px kernel in 32 px lies half a pixel off: compare moments, not pixels.
+    covariance = psf.moments(turned.patches[:, 1:, 1:]).covariance
+    direction = jnp.arctan2(-2 * covariance[:, 0, 1], covariance[:, 1, 1] - covariance[:, 0, 0]) / 2
+    np.testing.assert_allclose(blur_type.circular_error(direction, turned.angle), 0, atol=0.02)
+    still = blur_type.turned(jax.random.key(0), batch._replace(label=jnp.zeros(64, int)))
+    np.testing.assert_array_equal(still.angle, 0)
+
+
 def test_collect_is_exact(sharp):
     batch = blur_type.collect(jax.random.key(9), sharp, CONFIG, n=3_300, rule="textured")
     np.testing.assert_array_equal(np.bincount(batch.label), [1_100] * 3)

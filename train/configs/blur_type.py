@@ -26,8 +26,6 @@ class Preset:
         steps, batch: of fine-tuning.
         rate: its peak learning rate; warm-up over 200 steps, then cosine to 0.
         weight_decay: of AdamW.
-        parameter_weight: of the linear parameter read-out from the bottleneck, a second task
-            during training; 0 for none.
         second_stage: whether to fit the GRNNs.
     """
 
@@ -43,20 +41,18 @@ class Preset:
     batch: int = 528
     rate: float = 2e-3
     weight_decay: float = 1e-3
-    parameter_weight: float = 0.3
     second_stage: bool = True
 
 
 # As published: 36 000 patches, the spectrum in [0, 1] for binary units, values as they are, the
-# type alone as the task.
+# type alone as the task, GRNNs on the bottleneck.
 _SEED = Preset(
-    config=Config(feature="spectrum", memory=12_000),
+    config=Config(feature="spectrum", recall="bottleneck", memory=12_000),
     stored=36_000,
     linear="never",
     sampling="area",
     steps=4_000,
     rate=1e-3,
-    parameter_weight=0.0,
 )
 
 # The shipped weights: the published network on the finer spectrum and many more patches.
@@ -69,17 +65,15 @@ PRESETS = {
     # Yardsticks beside it in the evaluation.
     "compact_random_start": replace(_COMPACT, pretrain_epochs=0),
     "softmax": Preset(
-        config=Config(hidden=()),
+        config=Config(hidden=(), recall="feature"),
         stored=240_000,
         steps=4_000,
-        parameter_weight=0.0,
         second_stage=False,
     ),
     "conv": Preset(
-        config=Config(body="conv"),
+        config=Config(body="conv", recall="feature"),
         steps=8_000,
         rate=1e-3,
-        parameter_weight=0.0,
         second_stage=False,
     ),
 }
