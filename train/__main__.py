@@ -4,13 +4,18 @@ import sys
 
 import tyro
 
+from blurjax.checkpoint import CheckpointError
+from blurjax.images import ImageError
 from train import blur_type
 
 
 def main() -> int:
     """Train a system from the command line; 0 when done, 1 after a sentence that says why not."""
-    arguments = tyro.extras.subcommand_cli_from_dict({"blur_type": blur_type.train}, prog="train")
-    del arguments
+    try:
+        tyro.extras.subcommand_cli_from_dict({"blur_type": blur_type.train}, prog="train")
+    except (ImageError, CheckpointError, ValueError, FloatingPointError) as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

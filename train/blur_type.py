@@ -16,7 +16,7 @@ import numpy as np
 import optax
 import tyro
 
-from blurjax import blur_type, data, weights
+from blurjax import blur_type, checkpoint, data, weights
 from blurjax.blur_type import Batch, Config
 from blurjax.blur_type.model import feature, layers
 from blurjax.nn import rbm
@@ -69,7 +69,13 @@ def train(
     key = jax.random.key(seed)
 
     sharp, held_out, files = _photographs(images, seed)
-    (workdir / "files.json").write_text(json.dumps(files, indent=1) + "\n")
+    listing = workdir / "files.json"
+    if listing.exists() and json.loads(listing.read_text())["sha256"] != files["sha256"]:
+        raise ValueError(
+            f"{workdir} belongs to a run on other photographs; give another --workdir, or the "
+            "--images that run began with"
+        )
+    listing.write_text(json.dumps(files, indent=1) + "\n")
 
     def say(line: str) -> None:
         if not quiet:
@@ -84,13 +90,55 @@ def train(
         for i, rule in enumerate(blur_type.RULES, start=100)
     }
 
-    # ---- stage 0: the feature's standardisation, and the stored patches if any
     draw = functools.partial(
         blur_type.collect, config=plan.config, linear=plan.linear, sampling=plan.sampling
     )
-    stored = _store(
-        jax.random.fold_in(key, 1), functools.partial(draw, sharp=sharp), plan.stored, say
-    )
+    folder = workdir / "checkpoints" / "finetune"
+    if checkpoint.latest_step(folder) == plan.steps:
+        say(f"the network is finished in {folder}")
+        variables = jax.tree.map(jnp.asarray, checkpoint.restore(folder)[0]["state"]["variables"])
+    else:
+        drawn = functools.partial(draw, sharp=sharp)
+        variables = _network(key, drawn, checks, plan, workdir=workdir, quiet=quiet, say=say)
+
+    # ---- stage 3: the GRNNs
+    if plan.second_stage:
+        say("second stage: leave-one-out bandwidths")
+        count = len(blur_type.LABELS) * plan.config.memory
+        memories = draw(jax.random.fold_in(key, 5), sharp, n=count)
+        variables = blur_type.remember(variables, memories, plan.config)
+
+    # ---- the weights file, measured as it is on disk
+    out = out or workdir / "blur_type.npz"
+    record = {
+        "preset": preset,
+        "seed": seed,
+        "steps": plan.steps,
+        "files": {k: files[k] for k in ("train", "validation", "sha256")},
+        "jax": jax.__version__,
+    }
+    weights.save(out, variables, plan.config, record)
+    measured = accuracy(blur_type.load(out)[0], checks, plan.config)
+    say(f"{preset}: {time.monotonic() - started:.0f} s in this sitting; validation after the cast:")
+    for name, value in measured.items():
+        say(f"  {name} {value:.4f}")
+    say(f"weights in {out} ({out.stat().st_size / 1e6:.2f} MB), everything else in {workdir}")
+    return out
+
+
+def _network(
+    key: jax.Array,
+    draw: Callable[..., Batch],
+    checks: dict[str, Batch],
+    plan: Preset,
+    *,
+    workdir: Path,
+    quiet: bool,
+    say: Callable[[str], None],
+) -> Variables:
+    """The first three stages: the network, on patches that `draw(key, n=...)` makes."""
+    # ---- stage 0: the feature's standardisation, and the stored patches if any
+    stored = _store(jax.random.fold_in(key, 1), draw, plan.stored, say)
     first = _as_float(blur_type.rows(stored, slice(plan.pretrain_patches)))
     variables = blur_type.init(jax.random.fold_in(key, 2), plan.config)
     variables = blur_type.standardise(variables, first.patches[:12_000], plan.config)
@@ -129,31 +177,7 @@ def train(
         meta={"config": dataclasses.asdict(plan.config)},
         quiet=quiet,
     )
-    variables = state["variables"]
-
-    # ---- stage 3: the GRNNs
-    if plan.second_stage:
-        say("second stage: leave-one-out bandwidths")
-        count = len(blur_type.LABELS) * plan.config.memory
-        memories = draw(jax.random.fold_in(key, 5), sharp, n=count)
-        variables = blur_type.remember(variables, memories, plan.config)
-
-    # ---- the weights file, measured as it is on disk
-    out = out or workdir / "blur_type.npz"
-    record = {
-        "preset": preset,
-        "seed": seed,
-        "steps": plan.steps,
-        "files": {k: files[k] for k in ("train", "validation", "sha256")},
-        "jax": jax.__version__,
-    }
-    weights.save(out, variables, plan.config, record)
-    measured = accuracy(blur_type.load(out)[0], checks, plan.config)
-    say(f"{preset}: {time.monotonic() - started:.0f} s in this sitting; validation after the cast:")
-    for name, value in measured.items():
-        say(f"  {name} {value:.4f}")
-    say(f"weights in {out} ({out.stat().st_size / 1e6:.2f} MB), everything else in {workdir}")
-    return out
+    return state["variables"]
 
 
 def pretrain(

@@ -27,9 +27,9 @@ class Config:
             "half_spectrum" (the finer half plane: 1024 values, standardised per feature).
         sigma, length, radius: ranges of the blur parameters in pixels. The angle covers [0, pi).
         recall: what the GRNNs compare: "feature" (the network's 1024 inputs), "bottleneck" (its
-            last hidden layer) or "branch" (a layer of `branch` units a type beside the second
-            hidden layer, trained to tell the parameters).
-        branch: units of that layer.
+            last hidden layer) or "branch" (the one or three values that a small branch off the
+            first hidden layer, one for each type, is trained to tell the parameters by).
+        branch: hidden units of that branch.
         parameter_weight: of the branch's error in the loss.
         memory: stored samples of each type's GRNN.
     """

@@ -250,8 +250,7 @@ def _branch_error(params: Variables, hidden: Array, batch: Batch, config: Config
     total = jnp.zeros(hidden.shape[0], hidden.dtype)
     bounds = (config.sigma, config.length, config.radius)
     for i, (name, (low, high)) in enumerate(zip(LABELS, bounds, strict=True)):
-        branch = params[name]
-        found = _branch(branch, hidden) @ branch["readout"] + branch["offset"][None]
+        found = _branch(params[name], hidden)
         stretched = 2 * (batch.size - low) / (high - low) - 1
         gap = (found - _targets(name, stretched, batch.angle)) ** 2
         # The square root of a sum: of the angle's two components, the length of their error.
@@ -263,8 +262,11 @@ def _branch_error(params: Variables, hidden: Array, batch: Batch, config: Config
 
 
 def _branch(params: dict[str, Array], hidden: Array) -> Array:
-    kernel, bias = (params[k].astype(hidden.dtype) for k in ("kernel", "bias"))
-    return jnp.tanh(hidden @ kernel + bias[None])
+    """The read-out (n, 1), or of motion (n, 3): stretched length, cos 2a and sin 2a."""
+    kernel, bias, readout, offset = (
+        params[k].astype(hidden.dtype) for k in ("kernel", "bias", "readout", "offset")
+    )
+    return jnp.tanh(hidden @ kernel + bias[None]) @ readout + offset[None]
 
 
 def remember(variables: Variables, batch: Batch, config: Config) -> Variables:

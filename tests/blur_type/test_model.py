@@ -148,7 +148,7 @@ def remembered(batch, request):
 def test_remember_stores_samples_and_chooses_bandwidths(remembered, batch):
     state, config = remembered
     motion = state["recall"]["motion"]
-    width = {"feature": 1024, "bottleneck": 10, "branch": 32}[config.recall]
+    width = {"feature": 1024, "bottleneck": 10, "branch": 3}[config.recall]
     assert motion["points"].shape == (60, width) and motion["targets"].shape == (60, 3)
     assert motion["bandwidth"].shape == (2,)
     np.testing.assert_allclose(motion["targets"][:, 0], batch.size[batch.label == 1][:60])

@@ -58,3 +58,19 @@ def test_learning_really_happens(small, tmp_path):
     assert losses[-1] < 0.8 * losses[0] and np.log(3) * 0.8 > losses[-1]
     rbm = [line["reconstruction"] for line in lines if line["stage"] == "rbm0"]
     assert len(rbm) == 1 and 0 < rbm[0] < 2
+
+
+@pytest.mark.slow
+def test_a_workdir_belongs_to_its_photographs(small, tmp_path):
+    training.train("softmax", workdir=tmp_path, steps=1, quiet=True)
+    listing = tmp_path / "files.json"
+    listing.write_text(json.dumps({**json.loads(listing.read_text()), "sha256": "another"}))
+    with pytest.raises(ValueError, match="a run on other photographs"):
+        training.train("softmax", workdir=tmp_path, steps=1, quiet=True)
+
+
+@pytest.mark.slow
+def test_a_finished_network_is_not_trained_again(small, tmp_path, monkeypatch):
+    first = training.train("compact", workdir=tmp_path, steps=2, quiet=True).read_bytes()
+    monkeypatch.setattr(training, "_network", None)
+    assert training.train("compact", workdir=tmp_path, steps=2, quiet=True).read_bytes() == first
