@@ -72,7 +72,8 @@ PRESETS = {
     ),
     "conv": Preset(
         config=Config(body="conv", recall="feature"),
-        steps=8_000,
+        stored=600_000,
+        steps=6_000,
         rate=1e-3,
         second_stage=False,
     ),
