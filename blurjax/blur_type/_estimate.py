@@ -35,7 +35,7 @@ class Estimate(NamedTuple):
     votes: np.ndarray
     """(3,): how many patches chose each type."""
     boxes: np.ndarray
-    """(n, 4) patches read, as row, column, height, width, the most textured first."""
+    """(n, 4) patches read, as row, column, height, width."""
     choices: np.ndarray
     """(n,): each patch's type, as an index into `LABELS`."""
 
@@ -78,8 +78,8 @@ def estimate(
 ) -> Estimate:
     """Type and parameters of the blur that dominates an image (host).
 
-    The textured 32x32 patches of the image vote: up to 256 of those with the
-    steepest gradients, each read by the network and the GRNNs. Probabilities
+    The textured 32x32 patches of the image vote: up to 256, the steepest of
+    each part of the image first, each read by the network and the GRNNs. Probabilities
     are the normalised geometric mean of the patches', tempered because
     neighbouring patches are not independent; parameters are the medians
     (of the angle: circular) over the patches that voted for the winner.
@@ -152,8 +152,22 @@ def _textured(gray: np.ndarray) -> tuple[np.ndarray, int]:
     contrast = views.std(axis=(-2, -1))
     least_contrast, least_gradient = RULES["textured"]
     row, column = np.nonzero((contrast >= least_contrast) & (mean_gradient >= least_gradient))
-    steepest = np.argsort(-mean_gradient[row, column], kind="stable")[:_MOST]
-    return np.stack([row[steepest], column[steepest]], axis=1) * step, len(row)
+    order = _spread_out(np.stack([row, column], axis=1) * step, mean_gradient[row, column])
+    return np.stack([row, column], axis=1)[order[:_MOST]] * step, len(row)
+
+
+def _spread_out(corners: np.ndarray, steepness: np.ndarray) -> np.ndarray:
+    """Order of patches: the steepest of each 32-px cell first, then the second of each, ...
+
+    The steepest alone would bunch on one object.
+    """
+    cell = corners // PATCH
+    by_cell = np.lexsort((-steepness, cell[:, 1], cell[:, 0]))
+    starts = np.r_[True, np.any(np.diff(cell[by_cell], axis=0) != 0, axis=1)]
+    position = np.arange(len(by_cell))
+    rank = np.empty(len(by_cell), int)
+    rank[by_cell] = position - np.maximum.accumulate(np.where(starts, position, 0))
+    return np.lexsort((-steepness, rank))
 
 
 def _refuse(reason: str) -> Estimate:

@@ -56,10 +56,11 @@ def motion(length: Scalars, angle: Scalars, *, size: int) -> Kernels:
         ()
     """
     check_size(size)
-    length = check_parameter("length", length, non_negative=True)
-    angle = check_parameter("angle", angle)
-    dtype = jnp.promote_types(length.dtype, angle.dtype)
-    length, angle = jnp.broadcast_arrays(length.astype(dtype), angle.astype(dtype))
+    # Of the raw values: a Python number beside a float32 array is weak and leaves it float32.
+    dtype = jnp.result_type(length, angle, float)
+    length = check_parameter("length", length, non_negative=True).astype(dtype)
+    angle = check_parameter("angle", angle).astype(dtype)
+    length, angle = jnp.broadcast_arrays(length, angle)
     kernel, lost = _motion(length, angle, size)
     warn_truncated("motion", lost, size)
     return kernel

@@ -108,3 +108,15 @@ def test_load_shipped_file_and_checkpoint_agree(tmp_path):
     )
     with pytest.raises(weights.WeightsError, match=r"nowhere.npz does not exist"):
         blur_type.load("nowhere.npz")
+
+
+def test_patches_are_spread_over_the_image():
+    rng = np.random.default_rng(3)
+    image = 0.5 + 0.1 * rng.uniform(-1, 1, (320, 320))
+    image[:96, :96] = rng.uniform(size=(96, 96))
+    answer = blur_type.estimate(image)
+    cells = {tuple(c) for c in answer.boxes[:, :2] // 32}
+    # One patch each before any cell gives a second, though one corner is steeper than all else.
+    assert len(answer.boxes) == 256 and len(cells) >= 80
+    first = answer.boxes[: len(cells), :2] // 32
+    assert len({tuple(c) for c in first}) == len(cells)

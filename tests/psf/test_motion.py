@@ -83,6 +83,12 @@ def test_zeros_of_the_transfer_function():
     np.testing.assert_allclose(first_zero, 1 / length, rtol=2e-3)
 
 
+def test_a_python_number_does_not_widen_a_float32_parameter():
+    assert psf.motion(np.float32(5), 0.3, size=9).dtype == jnp.float32
+    assert psf.motion(5, jnp.float32(0.3), size=9).dtype == jnp.float32
+    assert psf.motion(5, 0, size=9).dtype == jnp.float64
+
+
 def test_parameters_broadcast():
     lengths, angles = jnp.array([3.0, 6.0]), jnp.array([[0.1], [0.2], [0.3]])
     kernels = psf.motion(lengths[None, :], angles, size=9)
