@@ -82,7 +82,7 @@ def test_dtype_is_kept(patches):
         features.gradient_magnitude,
         features.contrast,
     ):
-        assert f(single).dtype == jnp.float32
+        assert jax.jit(f)(single).dtype == jnp.float32
 
 
 def test_refusals(patches):

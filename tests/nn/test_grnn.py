@@ -61,11 +61,12 @@ def test_float32_survives_an_offset(memory, getkey):
 def test_gradients(memory, getkey):
     queries = jax.random.normal(getkey(), (3, 4))
 
+    @jax.jit
     def f(queries, points, targets, bandwidth):
         return grnn.predict(queries, points[:20], targets[:20], bandwidth, block=8)
 
     check_grads(f, (queries, *memory, 0.7), order=1, atol=1e-5, rtol=1e-5)
-    gradients = jax.grad(lambda *a: f(*a).sum(), (0, 1, 2, 3))(queries, *memory, 0.7)
+    gradients = jax.jit(jax.grad(lambda *a: f(*a).sum(), (0, 1, 2, 3)))(queries, *memory, 0.7)
     assert all(jnp.abs(g).max() > 1e-3 for g in gradients)
 
 

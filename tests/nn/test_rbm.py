@@ -1,3 +1,4 @@
+import functools
 import itertools
 
 import chex
@@ -50,11 +51,11 @@ def test_free_energy_is_the_sum_over_hidden_states(params):
     np.testing.assert_allclose(rbm.free_energy(params, visible[None])[0], expected, rtol=1e-12)
 
 
+@functools.partial(jax.jit, static_argnames=("steps", "repeats"))
 def expected_gradient(params, steps, repeats, key):
-    keys = jax.random.split(key, repeats)
     gradients = jax.vmap(
         lambda k: rbm.contrastive_divergence(k, params, DATA, steps=steps, sample_visible=True)[0]
-    )(keys)
+    )(jax.random.split(key, repeats))
     return jax.tree.map(lambda g: jnp.mean(g, axis=0), gradients)
 
 
