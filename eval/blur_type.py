@@ -391,7 +391,7 @@ def _show(result: dict[str, Any], sets: dict[tuple[str, str], Batch]) -> None:
     report.table(
         f"Classification rate on {result['photographs']} photographs, {ranges} px, "
         f"{result['observation']}\n({n})",
-        ["network", *keys, "ECE, textured", "surest 75 %, textured"],
+        ["network", *(k.replace("/", " ") for k in keys), "ECE textured", "surest 75 % textured"],
         [
             [
                 title,

@@ -21,7 +21,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         drawn.add_row(*row)
     console = Console()
     # A pipe or a log has no width of its own: do not let it wrap numbers.
-    Console(width=None if console.is_terminal else 140).print(drawn)
+    Console(width=None if console.is_terminal else 120).print(drawn)
 
 
 def write(directory: Path, report: dict[str, Any]) -> Path:
