@@ -263,8 +263,8 @@ def _photographs(images: tuple[Path, ...], seed: int) -> tuple[jax.Array, jax.Ar
             "train": len(parts[0]),
             "validation": len(parts[1]),
             "sha256": hashlib.sha256("\n".join(hashes[0]).encode()).hexdigest(),
-            "train_files": dict(zip(parts[0].names, data.file_hashes(parts[0]), strict=True)),
-            "validation_files": dict(zip(parts[1].names, data.file_hashes(parts[1]), strict=True)),
+            "train_files": list(zip(parts[0].names, data.file_hashes(parts[0]), strict=True)),
+            "validation_files": list(zip(parts[1].names, data.file_hashes(parts[1]), strict=True)),
         }
         stacks = [data.tiles(part, _TILE).images for part in parts[:2]]
     else:

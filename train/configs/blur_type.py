@@ -72,8 +72,8 @@ PRESETS = {
     ),
     "conv": Preset(
         config=Config(body="conv", recall="feature"),
-        stored=600_000,
-        steps=6_000,
+        stored=300_000,
+        steps=2_500,
         rate=1e-3,
         second_stage=False,
     ),
