@@ -64,7 +64,7 @@ def save(file: str | Path, variables: Tree, config: object, record: dict[str, An
     handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".npz")
     try:
         with os.fdopen(handle, "wb") as stream:
-            np.savez_compressed(stream, allow_pickle=False, **arrays)
+            np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
         os.chmod(temporary, 0o644)
         os.replace(temporary, file)
     except BaseException:
