@@ -27,7 +27,7 @@ _rooms = (
 # Public functions of the top level and the private module of each.
 _functions = {"analyze": "blurjax._analyze"}
 
-__all__ = ["__version__", *_rooms, *_functions]  # pyright: ignore
+__all__ = ["__version__", *_rooms, *_functions]
 
 if TYPE_CHECKING:
     from blurjax import (  # noqa: F401

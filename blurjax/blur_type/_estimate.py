@@ -79,10 +79,9 @@ def estimate(
     """Type and parameters of the blur that dominates an image (host).
 
     The textured 32x32 patches of the image vote: up to 256, the steepest of
-    each part of the image first, each read by the network and the GRNNs. Probabilities
-    are the normalised geometric mean of the patches', tempered because
-    neighbouring patches are not independent; parameters are the medians
-    (of the angle: circular) over the patches that voted for the winner.
+    each part of the image first, each read by the network and the GRNNs. The
+    probabilities are the means of the patches'; the parameters are the medians (of
+    the angle: circular) over the patches that voted for the winner.
 
     Args:
         image: (H, W) gray or (H, W, 3) RGB; floats in [0, 1], or uint8 or uint16.
@@ -184,14 +183,13 @@ def _refuse(reason: str) -> Estimate:
 
 
 def _combine(prediction: Prediction, corners: np.ndarray) -> Estimate:
-    logits = np.asarray(prediction.logits, np.float64)
     choices = np.asarray(prediction.label)
-    log_probabilities = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
-    evidence = log_probabilities.mean(axis=0) * min(len(corners), _INDEPENDENT)
-    probabilities = np.exp(evidence - np.logaddexp.reduce(evidence))
+    # The mean, not the product: overlapping patches of one scene are no independent witnesses.
+    probabilities = np.asarray(prediction.probabilities, np.float64).mean(axis=0)
+    probabilities /= probabilities.sum()
     winner = int(np.argmax(probabilities))
     name = LABELS[winner]
-    # The winner of the evidence may have no vote of its own; then all are heard.
+    # The most probable type may be no patch's own choice; then all are heard.
     voters = choices == winner if np.any(choices == winner) else np.ones(len(choices), bool)
     parameters, spread = {}, {}
     for parameter in _PARAMETERS[name]:
@@ -211,9 +209,6 @@ def _combine(prediction: Prediction, corners: np.ndarray) -> Estimate:
 
 
 _PARAMETERS = {"gaussian": ("sigma",), "motion": ("length", "angle"), "defocus": ("radius",)}
-
-# Patches that overlap and show one scene err together: they count as so many independent ones.
-_INDEPENDENT = 8
 
 
 def _median(values: np.ndarray) -> tuple[float, float]:
