@@ -11,7 +11,7 @@ texture rule (`all`, `textured`; validation photographs, values as they are):
     seed                   349 s   89.1 %   91.0 %
     seed_random_start      251 s   89.0 %   90.2 %
     softmax                125 s   65.8 %   66.9 %
-    conv                  CONVS s   CONVA %   CONVT %
+    conv                   659 s   94.1 %   95.2 %
 """
 
 from dataclasses import dataclass, field, replace
