@@ -174,7 +174,7 @@ def collect(
         raise ValueError(f"n is {n}; the three types share it equally, so pass a multiple of 3")
     kept: list[Batch] = []
     have = np.zeros(len(LABELS), int)
-    for i in range(1000):
+    for i in range(_DRAWS):
         batch = jax.tree.map(
             np.asarray,
             sample(
@@ -239,8 +239,9 @@ def turned(key: PRNGKey, batch: Batch) -> Batch:
     return batch._replace(patches=patches, angle=jnp.where(moves, jnp.mod(angle, jnp.pi), 0))
 
 
-# Rows of one compiled draw in `collect`.
+# Rows of one compiled draw in `collect`, and how many draws it makes before it gives up.
 _CHUNK = 3_000
+_DRAWS = 1_000
 
 
 def satisfies(patches: Float[Array, "*batch 32 32"], rule: str) -> Array:
