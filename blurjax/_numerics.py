@@ -32,12 +32,6 @@ def safe_sqrt(x: Array) -> Array:
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
 
 
-def safe_divide(a: Array, b: Array) -> Array:
-    """a / b, and 0 with derivative 0 where b is 0."""
-    nonzero = b != 0
-    return jnp.where(nonzero, a / jnp.where(nonzero, b, 1), 0)
-
-
 def absolute(x: Array) -> Array:
     """|x| whose derivative at 0 is the right-hand one, +1 (`jnp.abs` has 0 there)."""
     return jnp.where(x < 0, -x, x)

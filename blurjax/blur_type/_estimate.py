@@ -40,7 +40,6 @@ class Estimate(NamedTuple):
     """(n,): each patch's type, as an index into `LABELS`."""
 
 
-@functools.cache
 def load(name: str | Path | None = None) -> tuple[Variables, Config]:
     """Shipped or saved weights (host).
 
@@ -73,6 +72,10 @@ def load(name: str | Path | None = None) -> tuple[Variables, Config]:
     return tree.get("state", tree)["variables"], config
 
 
+# Only the package's own file: any other may be written again under the same name.
+_shipped = functools.cache(load)
+
+
 def estimate(
     image: np.ndarray | jax.Array, variables: Variables | None = None, config: Config | None = None
 ) -> Estimate:
@@ -97,7 +100,7 @@ def estimate(
     """
     gray = as_gray(image)
     if variables is None:
-        variables, shipped = load()
+        variables, shipped = _shipped()
         config = config or shipped
     config = config or Config()
     if min(gray.shape) < MIN_SIZE:

@@ -50,10 +50,6 @@ class Prediction(NamedTuple):
     angle: Float[Array, " n"]
     radius: Float[Array, " n"]
 
-    def size(self) -> Float[Array, "n 3"]:
-        """sigma, length and radius side by side, in the order of `LABELS`."""
-        return jnp.stack([self.sigma, self.length, self.radius], axis=-1)
-
 
 def init(key: PRNGKey, config: Config) -> Variables:
     """Fresh variables, without memories.

@@ -91,6 +91,13 @@ def test_large_photographs_stay_bounded():
     assert len(answer.boxes) <= 256
 
 
+def test_a_file_written_again_is_read_again(tmp_path):
+    config = blur_type.Config(hidden=(), recall="feature")
+    for value in (1.0, 2.0):
+        file = weights.save(tmp_path / "w.npz", {"params": {"a": np.array(value)}}, config, {})
+        assert blur_type.load(file)[0]["params"]["a"] == value
+
+
 def test_load_shipped_file_and_checkpoint_agree(tmp_path):
     variables, config = blur_type.load()
     file = weights.path("blur_type")
