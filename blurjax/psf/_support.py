@@ -6,10 +6,11 @@ import numpy as np
 
 from blurjax._typing import ArrayLike
 from blurjax.psf._defocus import defocus
+from blurjax.psf._family import FAMILIES
 from blurjax.psf._grid import check_parameter
 from blurjax.psf._motion import motion
 
-FAMILIES = {"gaussian": ("sigma",), "motion": ("length", "angle"), "defocus": ("radius",)}
+_FAMILIES = ("gaussian", "motion", "defocus")
 
 
 def support(family: str, *parameters: ArrayLike, mass: float = 0.999) -> int:
@@ -35,9 +36,9 @@ def support(family: str, *parameters: ArrayLike, mass: float = 0.999) -> int:
         >>> psf.support("gaussian", 2.0), psf.support("defocus", 3.2, mass=1.0)
         (15, 7)
     """
-    if family not in FAMILIES:
-        raise ValueError(f"family is {family!r}; choose one of {', '.join(FAMILIES)}")
-    names = FAMILIES[family]
+    if family not in _FAMILIES:
+        raise ValueError(f"family is {family!r}; choose one of {', '.join(_FAMILIES)}")
+    names = FAMILIES[family].names
     if len(parameters) != len(names):
         raise ValueError(f"{family} takes {' and '.join(names)}; got {len(parameters)} values")
     if not 0 < mass <= 1 or (mass == 1 and family == "gaussian"):
