@@ -4,10 +4,13 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from blurjax._typing import Array
+from blurjax._typing import Array, Kernels, Scalars
+from blurjax.psf._airy import airy
 from blurjax.psf._defocus import defocus
 from blurjax.psf._gaussian import gaussian
+from blurjax.psf._moffat import moffat
 from blurjax.psf._motion import motion
+from blurjax.psf._polygon import polygon
 
 
 class Parameter(NamedTuple):
@@ -47,6 +50,14 @@ class Family(NamedTuple):
         return tuple(parameter.name for parameter in self.parameters)
 
 
+def _anisotropic_gaussian(sigma: Scalars, ratio: Scalars, angle: Scalars, *, size: int) -> Kernels:
+    return gaussian(sigma, size=size, ratio=ratio, angle=angle)
+
+
+def _hexagon(radius: Scalars, rotation: Scalars, *, size: int) -> Kernels:
+    return polygon(radius, size=size, blades=6, rotation=rotation)
+
+
 FAMILIES: dict[str, Family] = {
     "gaussian": Family(gaussian, (Parameter("sigma", 0.5, 6.0),)),
     "motion": Family(
@@ -54,6 +65,20 @@ FAMILIES: dict[str, Family] = {
         (Parameter("length", 2.0, 40.0), Parameter("angle", 0.0, math.pi, math.pi)),
     ),
     "defocus": Family(defocus, (Parameter("radius", 1.0, 12.0),)),
+    "anisotropic_gaussian": Family(
+        _anisotropic_gaussian,
+        (
+            Parameter("sigma", 0.7, 6.0),
+            Parameter("ratio", 0.25, 1.0),
+            Parameter("angle", 0.0, math.pi, math.pi),
+        ),
+    ),
+    "moffat": Family(moffat, (Parameter("width", 0.7, 6.0), Parameter("exponent", 1.5, 6.0))),
+    "airy": Family(airy, (Parameter("radius", 1.0, 8.0),)),
+    "polygon": Family(
+        _hexagon,
+        (Parameter("radius", 1.2, 12.0), Parameter("rotation", 0.0, math.pi / 3, math.pi / 3)),
+    ),
 }
 """The families that go by a name. The first three are the blur types, in this order."""
 

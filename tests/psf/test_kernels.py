@@ -14,8 +14,31 @@ KERNELS = [
     ("motion", psf.motion, (6.4, 0.6)),
     ("defocus", psf.defocus, (3.3,)),
 ]
-IDS = [name for name, *_ in KERNELS]
-every_kernel = pytest.mark.parametrize(("name", "make", "parameters"), KERNELS, ids=IDS)
+
+
+def turned_gaussian(sigma, ratio, angle, *, size):
+    return psf.gaussian(sigma, size=size, ratio=jnp.asarray(ratio), angle=angle)
+
+
+def hexagon(radius, rotation, *, size):
+    return psf.polygon(radius, size=size, rotation=rotation)
+
+
+MORE = [
+    ("turned_gaussian", turned_gaussian, (1.9, 0.6, 0.5)),
+    ("polygon", hexagon, (4.1, 0.4)),
+    ("moffat", psf.moffat, (1.6, 2.5)),
+    ("airy", psf.airy, (3.1,)),
+]
+
+
+def over(kernels):
+    names = [name for name, *_ in kernels]
+    return pytest.mark.parametrize(("name", "make", "parameters"), kernels, ids=names)
+
+
+every_kernel, with_support = over([*KERNELS, *MORE]), over(KERNELS)
+public = over([k for k in (*KERNELS, *MORE) if k[0] in psf.__all__ and k[1] is not hexagon])
 
 
 @every_kernel
@@ -34,7 +57,7 @@ def test_even_or_empty_sizes_are_refused(name, make, parameters, size):
         make(*parameters, size=size)
 
 
-@every_kernel
+@public
 def test_a_float_size_is_refused(name, make, parameters):
     # The tests' own type checker would refuse it first; users run without one.
     make = getattr(make, "__wrapped__", make)
@@ -55,8 +78,11 @@ def test_traced_negative_parameters_count_as_their_magnitude(name, make, paramet
     np.testing.assert_allclose(kernel, make(*parameters, size=21), atol=1e-15)
 
 
-@every_kernel
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+DTYPES = [(*k, dtype) for k in KERNELS for dtype in (jnp.float32, jnp.float64)]
+DTYPES += [(*k, jnp.float32) for k in MORE]
+
+
+@pytest.mark.parametrize(("name", "make", "parameters", "dtype"), DTYPES)
 def test_transformations(name, make, parameters, dtype):
     stacked = [jnp.linspace(0.8, 1.0, 8, dtype=dtype) * p for p in parameters]
     eager = make(*stacked, size=15)
@@ -83,7 +109,7 @@ def test_integers_and_float32_scalars(name, make, parameters):
     assert make(*(np.float32(p) for p in parameters), size=15).dtype == jnp.float32
 
 
-@every_kernel
+@with_support
 @pytest.mark.parametrize("mass", [0.9, 0.99, 0.999])
 def test_support_is_the_smallest_size_that_holds_the_mass(name, make, parameters, mass):
     size = psf.support(name, *parameters, mass=mass)

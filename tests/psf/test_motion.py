@@ -94,3 +94,46 @@ def test_parameters_broadcast():
     kernels = psf.motion(lengths[None, :], angles, size=9)
     assert kernels.shape == (3, 2, 9, 9)
     np.testing.assert_allclose(kernels[2, 1], psf.motion(6.0, 0.3, size=9), atol=1e-15)
+
+
+def by_points(length, angle):
+    return psf.motion(length, angle, size=SIZE, sampling="point")
+
+
+@pytest.mark.parametrize(("length", "angle"), [(9.3, 0.4), (6.2, 1.3), (12.0, -0.7)])
+def test_points_are_a_distance_to_the_segment(length, angle):
+    centre = np.arange(SIZE) - SIZE // 2
+    x, y = centre[None, :], -centre[:, None]
+    half = (length - 1) / 2
+    t = x * np.cos(angle) + y * np.sin(angle)
+    beside = y * np.cos(angle) - x * np.sin(angle)
+    # MATLAB measures to the end from this radius on, not only beyond the end.
+    excess = np.where(np.hypot(x, y) >= half, np.abs(t) - half, 0)
+    expected = np.maximum(1 - np.hypot(beside, excess), 0)
+    np.testing.assert_allclose(by_points(length, angle), expected / expected.sum(), atol=1e-14)
+
+
+@pytest.mark.parametrize(("length", "angle"), [(9.3, 0.4), (4.6, 1.2)])
+def test_gradients_of_points(check_derivatives, length, angle):
+    check_derivatives(by_points, length, angle)
+
+
+_points_jacobian = jax.jit(jax.jacfwd(by_points, (0, 1)))
+
+
+@pytest.mark.parametrize("length", [0.0, 0.7, 1.0, 5.0, 9.0])
+@pytest.mark.parametrize("angle", [0.0, np.pi / 2, np.pi / 4])
+def test_points_are_finite_everywhere(length, angle):
+    with jax.debug_nans(True):
+        jacobian = _points_jacobian(length, angle)
+    assert all(jnp.all(jnp.isfinite(j)) for j in jacobian)
+    if length < 1:
+        assert by_points(length, angle)[SIZE // 2, SIZE // 2] == 1
+        np.testing.assert_allclose(jacobian[0], 0, atol=1e-15)
+
+
+def test_points_announce_a_truncation_and_unknown_sampling_is_refused():
+    with pytest.warns(UserWarning, match="size 9 cuts off .*motion"):
+        psf.motion(15.0, 0.2, size=9, sampling="point")
+    with pytest.raises(ValueError, match="'area' or 'point'"):
+        psf.motion(5.0, 0.2, size=9, sampling="bilinear")
