@@ -25,7 +25,11 @@ _rooms = (
     "weights",
 )
 # Public functions of the top level and the private module of each.
-_functions = {"analyze": "blurjax._analyze"}
+_functions = {
+    "analyze": "blurjax._analyze",
+    "fit": "blurjax._fit",
+    "fit_blind": "blurjax._fit_blind",
+}
 
 __all__ = ["__version__", *_rooms, *_functions]
 
@@ -44,6 +48,8 @@ if TYPE_CHECKING:
         weights,
     )
     from blurjax._analyze import analyze  # noqa: F401
+    from blurjax._fit import fit  # noqa: F401
+    from blurjax._fit_blind import fit_blind  # noqa: F401
 
 
 def __getattr__(name: str) -> object:

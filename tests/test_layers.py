@@ -27,6 +27,8 @@ ALLOWED = {
     "checkpoint": GROUND,
     **{system: BELOW_SYSTEMS | {"checkpoint"} for system in SYSTEMS},
     "_analyze": BELOW_SYSTEMS | SYSTEMS,
+    "_fit": PHYSICS | {"imaging"},
+    "_fit_blind": PHYSICS | {"_fit"},
     "plots": BELOW_SYSTEMS | SYSTEMS | {"_analyze"},
     "cli": BELOW_SYSTEMS | SYSTEMS | {"_analyze", "plots"},
     "__init__": None,

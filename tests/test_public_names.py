@@ -12,8 +12,11 @@ ROOMS = ["blur_type", "data", "features", "images", "imaging", "metrics", "nn", 
 
 # Others build on these: removing one breaks scripts outside this repository.
 PROMISED = {
-    "psf": {"gaussian", "motion", "defocus", "moments", "support"},
-    "imaging": {"blur", "blur_adjoint", "add_noise", "quantise"},
+    "psf": {
+        "gaussian", "motion", "defocus", "trajectory", "sample_trajectory", "support", "moments",
+        "gaussian_transfer", "motion_transfer", "defocus_transfer",
+    },
+    "imaging": {"blur", "blur_adjoint", "blur_varying", "add_noise", "quantise", "random_blur"},
     "blur_type": {
         "LABELS", "Config", "init", "apply", "loss", "sample", "predict", "estimate", "load",
     },
@@ -53,7 +56,7 @@ def test_every_name_is_the_same_twice_in_any_order(seed):
         for name in names:
             assert f"blurjax.{room}.{name}" in kinds
             assert kinds[f"blurjax.{room}.{name}"] != "module", f"{room}.{name} is a module"
-    assert kinds["blurjax.analyze"] == "function"
+    assert kinds["blurjax.analyze"] == kinds["blurjax.fit"] == "function"
 
 
 def test_unknown_names_say_what_there_is():

@@ -1,0 +1,213 @@
+"""The parameters of a blur from the blurred image alone: `blurjax.fit_blind`."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from blurjax import _fit
+from blurjax._fit import Fit
+from blurjax._typing import Array, ArrayLike
+from blurjax.psf import Family, as_family
+
+# The periodogram's window, and the least image for it.
+_WINDOW, _MIN_WINDOW = 128, 64
+# Below this many periods a window the image's own large structures rule.
+_LOWEST = 2.5
+
+# What a sharp photograph's spectrum looks like, log S = a - p log(rho / 0.1) - c rho^2 + four
+# harmonics of direction: mean and spread over 22 sharp photographs (urban, natural, man-made;
+# none of them in the tests). c is the camera's own softness, on top of which blur comes.
+_PRIOR_MEAN = np.array([0.0, 1.8, 7.0, -0.1, 0.0, 0.2, 0.0])
+_PRIOR_SPREAD = np.array([np.inf, 0.35, 4.0, 0.4, 0.3, 0.5, 0.3])
+# A photograph's log spectrum misses that form by about 0.55, and the misses of neighbouring
+# frequencies are alike: as if every 80 of them were one. 0.55 sqrt(80), which makes the standard
+# errors of sigma right; those of length, angle and radius, told by zeros, come out too large.
+_MISFIT = 7.0
+
+# Kernels looked at for each one that is followed, with one and with more parameters.
+_LAYER = {1: 4, 2: 20}
+_COMPLETING_STEPS = 6
+
+
+def fit_blind(
+    blurred: ArrayLike,
+    *,
+    family: str | Family,
+    size: int,
+    starts: int = 24,
+) -> Fit:
+    r"""The parameters of a blur from one blurred image, assumed blurred by this family.
+
+    The expected power spectrum of a blurred photograph is
+
+        P = window's leakage * (S |H(theta)|^2) + N,
+
+    with H the transfer function of the kernel, N a floor of noise and quantisation, and S the
+    spectrum of sharp photographs: a power law with a Gaussian roll-off and a gentle dependence on
+    direction, whose seven coefficients have measured means and spreads. Kernel and coefficients
+    are found together as the maximum of the posterior: least squares of the log spectrum, averaged
+    over Hann windows of 128 pixels, by a screening of the family's range, Adam through `jax.grad`,
+    a second look along each parameter, and Levenberg-Marquardt steps.
+
+    On 24 photographs of 300x300 (8 bits, no noise) the median error is reported by
+    `tests/test_fit_blind.py`; the README has the table. Zeros of the spectrum tell length, angle
+    and radius almost as well as the sharp image would; sigma has none, and is known only as far
+    as the sharpness of the photograph before it was blurred: to 3 % in the median.
+
+    Args:
+        blurred: (..., H, W) floats, at least 64 pixels a side. Leading axes are independent fits.
+        family: as for `fit`; "all" tries the three blur types and answers with the one that
+            explains the spectrum best (host; one image). Static.
+        size: k, odd, static: large enough for the blur, at most the window.
+        starts: into how many layers the range of the first parameter is divided; the best
+            kernel of each is followed. Static.
+
+    Returns:
+        A `Fit`. `.standard_errors` are those of the posterior: they contain how much photographs
+        differ. `.loss` is the mean squared misfit of the log spectrum.
+
+    Raises:
+        TypeError: the image is not floating point.
+        ValueError: an unknown family, an image too small, or a concrete one that is not finite or
+            constant.
+
+    Gradient: not useful (the answer is a minimum found by iteration). jit and vmap work, but for
+        family="all".
+
+    Source: our choice. The expectation of a windowed periodogram: Percival and Walden, Spectral
+        Analysis for Physical Applications (1993), section 6.3.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import blurjax
+        >>> from blurjax import data, imaging, psf
+        >>> sharp = jnp.asarray(data.embedded("test")[0])
+        >>> seen = imaging.quantise(imaging.blur(sharp, psf.defocus(4.0, size=15)))
+        >>> answer = blurjax.fit_blind(seen, family="defocus", size=31)
+        >>> round(float(answer.parameters["radius"]), 1)
+        4.0
+    """
+    _fit.check_counts(starts=starts)
+    image = _fit.as_image("blurred", blurred)
+    if min(image.shape[-2:]) < max(_MIN_WINDOW, size):
+        raise ValueError(
+            f"blurred is {image.shape[-2]}x{image.shape[-1]} and size is {size}; a spectrum needs "
+            f"at least {max(_MIN_WINDOW, size)} pixels a side, so take a larger image"
+        )
+    if family == "all":
+        return _fit.best(lambda name: _fit_one_family(image, name, size, starts), image)
+    return _fit_one_family(image, family, size, starts)
+
+
+def _fit_one_family(image: Array, name: str | Family, size: int, starts: int) -> Fit:
+    family = as_family(name)
+    one = functools.partial(_fit_image, family=family, size=size, starts=starts)
+    for _ in image.shape[:-2]:
+        one = jax.vmap(one)
+    return _fit.named(name, family, one(image))
+
+
+@functools.partial(jax.jit, static_argnames=("family", "size", "starts"))
+def _fit_image(
+    image: Array, *, family: Family, size: int, starts: int
+) -> tuple[Array, Array, Array, Array]:
+    """One image: parameters (d,), their standard errors (d,), loss and kernel."""
+    n = min(_WINDOW, *(m - m % 2 for m in image.shape))
+    dtype, d = image.dtype, len(family.parameters)
+    used, basis, leakage = _grid(n, dtype)
+    data = jnp.log(_periodogram(image, n) + jnp.finfo(dtype).tiny)[used]
+    mean = jnp.asarray(_PRIOR_MEAN, dtype)
+    weight = jnp.asarray(1 / _PRIOR_SPREAD, dtype)
+
+    def spectrum(free: Array, coefficients: Array) -> Array:
+        """The expected periodogram without the floor, where it is used."""
+        kernel = family.kernel(*_fit.physical(family, free), size=size)
+        power = jnp.abs(jnp.fft.rfft2(kernel, (n, n))) ** 2
+        power = power * jnp.exp(jnp.tensordot(coefficients, basis, 1))
+        leaked = jnp.fft.rfft2(jnp.fft.irfft2(power, (n, n)) * leakage)
+        return jnp.maximum(jnp.real(leaked)[used], 0)
+
+    def residual(point: Array) -> Array:
+        free, coefficients, floor = point[:d], point[d:-1], point[-1]
+        misfit = data - jnp.log(spectrum(free, coefficients) + jnp.exp(floor))
+        return jnp.concatenate([misfit / _MISFIT, (coefficients - mean) * weight])
+
+    def loss(point: Array) -> Array:
+        return jnp.mean(residual(point) ** 2) * _MISFIT**2
+
+    def completed(free: Array) -> Array:
+        """The point with the coefficients and the floor that suit this kernel.
+
+        The coefficients act outside the leakage here, which spares a transform a step.
+        """
+        shape = spectrum(free, mean)
+
+        def misfit(rest: Array) -> Array:
+            change = rest[:-1] - mean
+            expected = shape * jnp.exp(change @ basis[:, *used]) + jnp.exp(rest[-1])
+            return jnp.concatenate([(data - jnp.log(expected)) / _MISFIT, change * weight])
+
+        # The floor is where the spectrum is lowest; half below, for some of it is image.
+        level = jnp.median(data) - jnp.median(jnp.log(shape + jnp.finfo(dtype).tiny))
+        rest = jnp.append(mean.at[0].set(level), jnp.quantile(data, 0.02) - 0.5)
+        return jnp.concatenate([free, _fit.polished(misfit, rest, _COMPLETING_STEPS)[0]])
+
+    # The best of each layer of the first parameter: every lobe of the spectrum is a valley.
+    candidates = _fit.spread(family, _LAYER[min(d, 2)] * starts, dtype)
+    candidates = candidates[jnp.argsort(candidates[:, 0])]
+    points = lax.map(completed, candidates, batch_size=8)
+    losses = lax.map(loss, points, batch_size=8).reshape(starts, -1)
+    points = points.reshape(*losses.shape, -1)[jnp.arange(starts), jnp.argmin(losses, axis=1)]
+    points = jax.vmap(lambda point: _fit.polished(residual, point)[0])(points)
+    best = _fit.best_of(loss, points, 1)[0]
+    best, jacobian, _ = _fit.polished(residual, best)
+    covariance = _fit.inverse(jacobian.T @ jacobian)
+    theta, errors = _fit.with_errors(family, best[:d], covariance[:d, :d])
+    return theta, errors, loss(best), family.kernel(*theta, size=size)
+
+
+def _hann(n: int) -> np.ndarray:
+    """Separable, of unit energy."""
+    taper = np.hanning(n + 2)[1:-1]
+    window = np.outer(taper, taper)
+    return window / np.sqrt(np.sum(window**2))
+
+
+def _grid(n: int, dtype: jnp.dtype) -> tuple[tuple[np.ndarray, ...], Array, Array]:
+    """Which frequencies count, the form of sharp spectra there, and the window's leakage.
+
+    Multiplying an autocorrelation by that of the window is convolving the spectrum with the
+    window's power.
+    """
+    v, u = np.fft.fftfreq(n)[:, None], np.fft.rfftfreq(n)[None, :]
+    rho, direction = np.hypot(u, v), np.arctan2(-v, u)
+    # Of two conjugate frequencies one.
+    once = np.ones(rho.shape, bool)
+    once[n // 2 + 1 :, [0, -1]] = False
+    used = np.nonzero(once & (rho > _LOWEST / n))
+    floor = np.maximum(rho, 1 / n)
+    basis = [np.ones_like(rho), -np.log(floor / 0.1), -(rho**2)]
+    basis += [f(m * direction) for m in (2, 4) for f in (np.cos, np.sin)]
+    correlation = np.fft.irfft2(np.abs(np.fft.rfft2(_hann(n), (2 * n, 2 * n))) ** 2)
+    lags = np.fft.fftfreq(n, 1 / n).astype(int)
+    leakage = correlation[np.ix_(lags, lags)]
+    return used, jnp.asarray(np.stack(basis), dtype), jnp.asarray(leakage, dtype)
+
+
+def _periodogram(image: Array, n: int) -> Array:
+    """Power spectrum averaged over half-overlapping windows, (n, n // 2 + 1).
+
+    A window's weight falls with its contrast: no single edge rules, and flat ones do not count.
+    """
+    corners = [sorted({*range(0, length - n + 1, n // 2), length - n}) for length in image.shape]
+    crops = jnp.stack([image[r : r + n, c : c + n] for r in corners[0] for c in corners[1]])
+    window = jnp.asarray(_hann(n), image.dtype)[None]
+    mean = jnp.sum(crops * window**2, axis=(1, 2), keepdims=True)
+    crops = (crops - mean) * window
+    energy = jnp.sum(crops**2, axis=(1, 2))
+    weight = 1 / (energy + jnp.median(energy) + jnp.finfo(image.dtype).tiny)
+    power = jnp.abs(jnp.fft.rfft2(crops)) ** 2
+    return jnp.einsum("w,wij->ij", weight, power) / jnp.sum(weight)
