@@ -9,13 +9,14 @@ import uuid
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from blurjax._typing import ArrayLike
 
-__all__ = ["ImageError", "gray", "paths", "read", "write"]
+__all__ = ["ImageError", "gray", "paths", "read", "read_psf", "write", "write_psf"]
 
 StrPath = str | os.PathLike[str]
 
@@ -157,20 +158,7 @@ def write(path: StrPath, image: ArrayLike, *, bits: int = 8) -> None:
         )
     encoded = Image.fromarray(_quantise(path, np.asarray(image), form, bits))
     options = {"quality": 95, "subsampling": 0} if form == "JPEG" else {}
-    # Not `tempfile`, whose files only their owner may read.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with open(temporary, "xb") as file:
-            encoded.save(file, format=form, **options)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ImageError(
-            f"{path}: cannot be written ({error.strerror or error}); "
-            "choose an existing folder you may write to"
-        ) from error
-    finally:
-        if os.path.lexists(temporary):
-            temporary.unlink()
+    _replace(path, lambda file: encoded.save(file, format=form, **options))
 
 
 def paths(root: StrPath) -> list[Path]:
@@ -204,6 +192,189 @@ def paths(root: StrPath) -> list[Path]:
             f"{root}: no image below this folder; looked for {', '.join(sorted(_EXTENSIONS))}"
         )
     return [found[name] for name in sorted(found)]
+
+
+def read_psf(path: StrPath, *, key: str | None = None) -> np.ndarray:
+    """The point spread function in a file, odd, square and of sum 1 (host).
+
+    Formats: .npy; .mat up to version 7.2 (MATLAB's `save` without "-v7.3"); images, gray or of
+    three equal channels, read as they are, without undoing a gamma curve.
+
+    A kernel that is not square gets zeros on both sides of its shorter axis. One of even size n
+    has no central pixel; its centre is taken to be n // 2, counted from 0, as by MATLAB's conv2
+    and psf2otf and by scipy.ndimage, and a row or column of zeros is added at the end,
+    so that this pixel becomes the centre.
+
+    Args:
+        path: the file; its extension decides the format.
+        key: the name of the variable in a .mat file. None takes the first there is of `f`
+            (Levin's kernels), `psf`, `kernel`, `k` and `h`, or else the only matrix.
+
+    Returns:
+        (k, k), k odd, non-negative, of sum 1, centred at (k - 1) / 2: float32 where the file
+        holds float32, otherwise float64.
+
+    Raises:
+        ImageError: the file is missing, empty, damaged or of an unknown kind; it does not hold
+            one matrix of real numbers; values are not finite or negative (beyond rounding, a
+            millionth of the largest), or all 0.
+
+    Source: our choice.
+    """
+    path = Path(path)
+    try:
+        _check_file(path)
+        return _as_psf(_psf_values(path, key))
+    except ImageError as error:
+        known = str(error).startswith(f"{path}: ")
+        raise ImageError(str(error) if known else f"{path}: {error}") from error
+    except Exception as error:
+        raise ImageError(
+            f"{path}: the file is damaged, cut short or cannot be opened "
+            f"({type(error).__name__}: {error}); copy or export it again"
+        ) from error
+
+
+def write_psf(path: StrPath, psf: ArrayLike) -> None:
+    """Write a point spread function to a .npy, .mat or .png file, whole or not at all (host).
+
+    .npy and .mat (variable `psf`) keep every bit. A PNG has 16 bits, of which the largest value
+    takes all: its sum is lost, and values below 1/131070 of the largest are; `read_psf` makes the
+    sum 1 again.
+
+    Args:
+        path: the file; its extension decides the format. An existing file is replaced.
+        psf: (k, k) floats, k odd, non-negative, not all 0. Half precision is written as float32.
+
+    Raises:
+        ImageError: unknown extension, shape or dtype, a value that is negative or not finite, all
+            0, or a folder that is missing or cannot be written to.
+    """
+    path = Path(path)
+    values = np.asarray(psf)
+    if values.ndim != 2 or values.shape[0] != values.shape[1] or values.shape[0] % 2 == 0:
+        raise ImageError(
+            f"{path}: shape {values.shape}; a psf is (k, k) with k odd, so write one at a time and "
+            "pad it with zeros"
+        )
+    if values.dtype.kind in "biuc":
+        raise ImageError(f"{path}: dtype {values.dtype}; expected floats, so convert first")
+    values = values.astype(np.float32 if values.dtype.itemsize < 4 else values.dtype)
+    try:
+        _check_psf_values(values)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
+    if values.min() < 0:
+        raise ImageError(f"{path}: values down to {values.min():g}; set those below 0 to 0")
+    extension = path.suffix.lower()
+    if extension == ".npy":
+        _replace(path, lambda file: np.save(file, values, allow_pickle=False))
+    elif extension == ".mat":
+        from scipy.io import savemat
+
+        _replace(path, lambda file: savemat(file, {"psf": values}))
+    elif extension == ".png":
+        write(path, values / values.max(), bits=16)
+    else:
+        raise ImageError(
+            f"{path}: cannot write a psf with the extension {path.suffix!r}; use .mat, .npy, .png"
+        )
+
+
+def _replace(path: Path, save: Callable[[BinaryIO], object]) -> None:
+    """Put at `path` what `save` writes: to a file beside it that takes its name at the end."""
+    # Not `tempfile`, whose files only their owner may read.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        with open(temporary, "xb") as file:
+            save(file)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ImageError(
+            f"{path}: cannot be written ({error.strerror or error}); "
+            "choose an existing folder you may write to"
+        ) from error
+    finally:
+        if os.path.lexists(temporary):
+            temporary.unlink()
+
+
+# What published kernels are called in .mat files, Levin's first.
+_PSF_KEYS = ("f", "psf", "kernel", "k", "h")
+# Negative values down to this share of the largest are rounding errors.
+_ROUNDING = 1e-6
+
+
+def _psf_values(path: Path, key: str | None) -> np.ndarray:
+    """The matrix in a file, as it is."""
+    extension = path.suffix.lower()
+    if key is not None and extension != ".mat":
+        raise ImageError(f"key={key!r}, but only .mat files have named variables; leave it out")
+    if extension == ".npy":
+        return np.load(path, allow_pickle=False)
+    if extension == ".mat":
+        return _mat_variable(path, key)
+    if extension not in _EXTENSIONS:
+        raise ImageError(
+            f"cannot read a psf with the extension {path.suffix!r}; use .mat, .npy or an image"
+        )
+    pixels = read(path).astype(np.float64)
+    if pixels.ndim == 3 and np.ptp(pixels, axis=-1).max() > 0:
+        raise ImageError("a colour image; a psf is gray, so save one channel")
+    return pixels[..., 0] if pixels.ndim == 3 else pixels
+
+
+def _mat_variable(path: Path, key: str | None) -> np.ndarray:
+    from scipy.io import loadmat
+
+    try:
+        contents = loadmat(path)
+    except NotImplementedError as error:
+        raise ImageError("a .mat file of version 7.3; save it again with '-v7'") from error
+    variables = {name: v for name, v in contents.items() if not name.startswith("__")}
+    matrices = [
+        name
+        for name, v in variables.items()
+        if isinstance(v, np.ndarray) and v.ndim == 2 and v.dtype.kind in "biuf" and v.size > 1
+    ]
+    if key is None:
+        key = next((name for name in _PSF_KEYS if name in matrices), None)
+    if key is None and len(matrices) == 1:
+        key = matrices[0]
+    if key not in variables:
+        found = ", ".join(sorted(variables)) or "nothing"
+        asked = "no variable is plainly the psf" if key is None else f"there is no variable {key!r}"
+        raise ImageError(f"{asked}; the file holds {found}: pass one as key=")
+    return variables[key]
+
+
+def _as_psf(values: np.ndarray) -> np.ndarray:
+    """Checked, padded to an odd square and of sum 1; see `read_psf`."""
+    if values.ndim != 2 or values.size == 0 or values.dtype.kind not in "biuf":
+        raise ImageError(
+            f"{values.dtype} values of shape {values.shape}; a psf is one matrix of real numbers, "
+            "so save one at a time"
+        )
+    values = values.astype(np.float32 if values.dtype == np.float32 else np.float64)
+    _check_psf_values(values)
+    # The missing last row or column of an even size, then both sides alike.
+    odd = [n + (n + 1) % 2 for n in values.shape]
+    sides = [(max(odd) - n) // 2 for n in odd]
+    widths = [(side, side + m - n) for side, m, n in zip(sides, odd, values.shape, strict=True)]
+    values = np.pad(np.maximum(values, 0), widths)
+    return values / values.sum(dtype=np.float64).astype(values.dtype)
+
+
+def _check_psf_values(values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        raise ImageError("some values are NaN or infinite; replace them")
+    largest = float(values.max())
+    if float(values.min()) < -_ROUNDING * max(largest, 0):
+        raise ImageError(
+            f"values down to {values.min():g}; a psf is not negative, so clip it if you mean it"
+        )
+    if largest <= 0:
+        raise ImageError("all values are 0; a psf has a positive sum, so export it again")
 
 
 def _check_file(path: Path) -> None:

@@ -12,7 +12,7 @@ from blurjax._typing import Array, ArrayLike
 from blurjax.imaging import _boundary
 from blurjax.imaging._arrays import as_image, working_dtype
 
-METHODS = ("auto", "direct", "fft")
+METHODS = ("auto", "direct", "fft", "tiles")
 
 # Measured on 2 CPU cores (jax 0.10.2, float32), milliseconds: shifts / convolution / FFT.
 #   one 512x512 image     k = 3: .5 / 18 / 5    5: .9 / 23 / 8    7: 2.1 / 49 / 9    9: 4 / 67 / 9
@@ -25,6 +25,8 @@ METHODS = ("auto", "direct", "fft")
 # channel never wins on a CPU: it is there for direct sums with large kernels.
 _AUTO_DIRECT_SIZE = 5
 _SHIFTED_SUM_SIZE = 7
+_AUTO_TILED_SHAPE, _AUTO_TILED_SIZE = 1024, 99
+_TILE = 256
 
 
 def blur(
@@ -33,6 +35,7 @@ def blur(
     *,
     boundary: str = "reflect",
     method: str = "auto",
+    stride: int = 1,
     channel_axis: int | None = None,
 ) -> Array:
     """Convolve an image with a point spread function.
@@ -51,6 +54,7 @@ def blur(
     | "nearest", "edge" | `a a [a b c d] d d` | SciPy "nearest", NumPy "edge" |
     | "wrap", "circular" | `c d [a b c d] a b` | SciPy and NumPy "wrap" |
     | "constant" | `0 0 [a b c d] 0 0` | SciPy and NumPy "constant" |
+    | "smooth" | harmonic between the border and its periodic copy | Liu & Jia 2008, see `pad` |
     | "valid" | nothing: the result is smaller | SciPy's `convolve2d(mode="valid")` |
 
     Args:
@@ -61,22 +65,26 @@ def blur(
             channel axis not counted), so one kernel serves all images and one image can
             meet many kernels.
         boundary: see above. Static.
-        method: "direct" sums over the taps, "fft" multiplies spectra, "auto" takes the sum
-            for the smallest kernels and the FFT otherwise, by size alone. Static.
+        method: "direct" sums over the taps, "fft" multiplies spectra, "tiles" those of
+            overlapping tiles (overlap-save, for images much larger than the kernel); "auto"
+            chooses by the sizes alone. Static.
+        stride: keep every stride-th row and column, from the first: blur and subsampling, the
+            image formation of super-resolution. Static.
         channel_axis: the axis of `image` that holds colours, each blurred alike; None for
             gray images. Static.
 
     Returns:
         The blurred image in the dtype of `image`: (..., H, W), or (..., H - k + 1, W - k + 1)
-        for "valid", with the broadcast leading axes; the channel axis stays where it was,
-        counted from the end.
+        for "valid", each divided by the stride and rounded up, with the broadcast leading axes;
+        the channel axis stays where it was, counted from the end.
 
     Raises:
         TypeError: the image is not floating point.
         ValueError: the kernel is not square and odd, the leading axes do not broadcast,
-            the image is smaller than the kernel for "valid", or a name is not known.
+            the image is smaller than the kernel for "valid", or a name or the stride is not valid.
 
-    Gradient: exact with respect to image and kernel (the map is linear in each).
+    Gradient: exact with respect to image and kernel (the map is linear in each); always by FFT,
+        which is faster backwards than the sum over taps.
 
     Source: our choice of names (SciPy's); `scipy.ndimage.convolve` is the reference.
 
@@ -93,18 +101,16 @@ def blur(
         raise ValueError(
             f"method={method!r} is not known; choose one of {', '.join(map(repr, METHODS))}"
         )
+    if not isinstance(stride, int) or stride < 1:
+        raise ValueError(f"stride={stride!r}; it is a whole number of pixels, 1 or more")
     image = as_image(image, min_ndim=2 if channel_axis is None else 3)
     psf = _as_psf(psf, working_dtype(image.dtype))
     if channel_axis is None:
-        return _blur(image, psf, boundary, method)
-    if not -image.ndim <= channel_axis < image.ndim:
-        raise ValueError(
-            f"channel_axis={channel_axis} is no axis of an image of shape {image.shape}; "
-            f"choose one from {-image.ndim} to {image.ndim - 1}"
-        )
-    from_end = channel_axis if channel_axis < 0 else channel_axis - image.ndim
+        return _blur(image, psf, boundary, method, stride)
+    from_end = _boundary.channel_from_end(image, channel_axis)
     planes = jnp.moveaxis(image, from_end, -3)
-    return jnp.moveaxis(_blur(planes, psf[..., None, :, :], boundary, method), -3, from_end)
+    blurred = _blur(planes, psf[..., None, :, :], boundary, method, stride)
+    return jnp.moveaxis(blurred, -3, from_end)
 
 
 def blur_adjoint(
@@ -113,6 +119,8 @@ def blur_adjoint(
     *,
     boundary: str = "reflect",
     method: str = "auto",
+    stride: int = 1,
+    shape: tuple[int, int] | None = None,
     channel_axis: int | None = None,
 ) -> Array:
     """Apply the adjoint of `blur` with respect to its image.
@@ -124,13 +132,13 @@ def blur_adjoint(
     Args:
         image: y, an array of the shape that `blur` returns: (..., H, W).
         psf: (..., k, k), k odd. Its leading axes must broadcast *into* those of `image`.
-        boundary: as for `blur`. Static.
-        method: as for `blur`. Static.
-        channel_axis: as for `blur`. Static.
+        boundary, method, stride, channel_axis: as for `blur`. Static.
+        shape: (H, W) of x, where the stride leaves it open; by default the stride divides it.
+            Static.
 
     Returns:
-        A' y in the dtype and shape of `image`; for "valid" both image axes are larger by
-        k - 1.
+        A' y in the dtype of `image`, of the shape of x: that of `image`, but for "valid" both
+        image axes are larger by k - 1, and with a stride they are `shape`.
 
     Raises:
         TypeError: as `blur`.
@@ -155,16 +163,30 @@ def blur_adjoint(
     psf = _as_psf(psf, working_dtype(image.dtype))
 
     def forward(x: Array) -> Array:
-        return blur(x, psf, boundary=boundary, method=method, channel_axis=channel_axis)
+        return blur(
+            x, psf, boundary=boundary, method=method, stride=stride, channel_axis=channel_axis
+        )
 
+    axes = list(range(image.ndim))
+    if channel_axis is not None:
+        del axes[channel_axis]
     growth = psf.shape[-1] - 1 if _boundary.canonical(boundary) == "valid" else 0
-    shape = _grown(image.shape, growth, channel_axis)
-    source = jax.ShapeDtypeStruct(shape, image.dtype)
-    if jax.eval_shape(forward, source).shape != image.shape:
+    source_shape = list(image.shape)
+    for i, axis in enumerate(axes[-2:]):
+        source_shape[axis] = shape[i] if shape else image.shape[axis] * stride + growth
+    source = jax.ShapeDtypeStruct(tuple(source_shape), image.dtype)
+    made = jax.eval_shape(forward, source).shape
+    lead = [axis for axis in range(image.ndim) if axis not in axes[-2:]]
+    if len(made) != image.ndim or any(made[axis] != image.shape[axis] for axis in lead):
         raise ValueError(
             f"the kernel of shape {psf.shape} has leading axes that an image of shape "
             f"{image.shape} lacks, and the adjoint cannot know which to sum over; broadcast "
             "the image, then sum the result over the added axes"
+        )
+    if any(made[axis] != image.shape[axis] for axis in axes[-2:]):
+        raise ValueError(
+            f"shape={shape} is blurred to {tuple(made[axis] for axis in axes[-2:])}, not to the "
+            f"{tuple(image.shape[axis] for axis in axes[-2:])} of the image; give the shape of x"
         )
     (result,) = jax.linear_transpose(forward, source)(image)
     return result
@@ -192,16 +214,8 @@ def _as_psf(psf: ArrayLike, dtype: jnp.dtype) -> Array:
     return array.astype(dtype)
 
 
-def _grown(shape: tuple[int, ...], growth: int, channel_axis: int | None) -> tuple[int, ...]:
-    """`shape` with its two image axes longer by `growth`."""
-    axes = list(range(len(shape)))
-    if channel_axis is not None:
-        del axes[channel_axis]
-    return tuple(n + growth if axis in axes[-2:] else n for axis, n in enumerate(shape))
-
-
-@functools.partial(jax.jit, static_argnames=("boundary", "method"))
-def _blur(image: Array, psf: Array, boundary: str, method: str) -> Array:
+@functools.partial(jax.jit, static_argnames=("boundary", "method", "stride"))
+def _blur(image: Array, psf: Array, boundary: str, method: str, stride: int) -> Array:
     """`blur` of arrays already checked one by one, for gray images."""
     size = psf.shape[-1]
     try:
@@ -220,14 +234,23 @@ def _blur(image: Array, psf: Array, boundary: str, method: str) -> Array:
     # Equal ranks: no product below leans on implicit rank promotion.
     x = lax.expand_dims(x, range(len(lead) + 2 - x.ndim))
     psf = lax.expand_dims(psf, range(len(lead) + 2 - psf.ndim))
-    return _choose(method, size)(x, psf).astype(image.dtype)
+    convolve = _choose(method, size, x.shape[-2:])
+    blurred = convolve(x, psf)[..., ::stride, ::stride]
+    return blurred.astype(image.dtype)
 
 
-def _choose(method: str, size: int) -> Callable[[Array, Array], Array]:
-    """The valid convolution to run; see the measurements above."""
-    if method == "fft" or (method == "auto" and size > _AUTO_DIRECT_SIZE):
-        return _by_fft
-    return _by_shifts if size <= _SHIFTED_SUM_SIZE else _by_convolution
+def _choose(method: str, size: int, shape: tuple[int, ...]) -> Callable[[Array, Array], Array]:
+    """The valid convolution to run on padded images of this shape; see the measurements above."""
+    if method == "auto":
+        if size <= _AUTO_DIRECT_SIZE:
+            method = "direct"
+        else:
+            method = (
+                "tiles" if min(shape) >= _AUTO_TILED_SHAPE and size <= _AUTO_TILED_SIZE else "fft"
+            )
+    if method == "direct":
+        return _by_shifts if size <= _SHIFTED_SUM_SIZE else _by_convolution
+    return _by_fft if method == "fft" else _by_tiles
 
 
 def _by_fft(x: Array, psf: Array) -> Array:
@@ -253,16 +276,52 @@ def _fast_length(n: int) -> int:
         n += 1
 
 
+def _by_tiles(x: Array, psf: Array) -> Array:
+    """Valid convolution through the spectra of overlapping tiles (overlap-save).
+
+    The tiles stay in the cache where the transform of a large image does not.
+    """
+    size = psf.shape[-1]
+    height, width = x.shape[-2] - size + 1, x.shape[-1] - size + 1
+    tile = max(_TILE, _fast_length(3 * size))
+    step = tile - size + 1
+    rows, columns = -(-height // step), -(-width // step)
+    lead = [(0, 0)] * (x.ndim - 2)
+    beyond = (rows * step + size - 1 - x.shape[-2], columns * step + size - 1 - x.shape[-1])
+    x = jnp.pad(x, [*lead, (0, beyond[0]), (0, beyond[1])])
+    strips = [x[..., i * step : i * step + tile, :] for i in range(rows)]
+    tiles = jnp.stack(
+        [
+            jnp.stack([strip[..., j * step : j * step + tile] for j in range(columns)], axis=-3)
+            for strip in strips
+        ],
+        axis=-4,
+    )
+    done = _by_fft(tiles, psf[..., None, None, :, :])
+    whole = done.swapaxes(-3, -2).reshape(*done.shape[:-4], rows * step, columns * step)
+    return whole[..., :height, :width]
+
+
+@jax.custom_jvp
 def _by_shifts(x: Array, psf: Array) -> Array:
     """Valid convolution as a sum of shifted images, which XLA fuses into one pass."""
     size = psf.shape[-1]
     height, width = x.shape[-2] - size + 1, x.shape[-1] - size + 1
+    # Without the barrier XLA would pad anew for every tap.
+    x = lax.optimization_barrier(x)
     terms = (
         psf[..., size - 1 - i, size - 1 - j, None, None] * x[..., i : i + height, j : j + width]
         for i in range(size)
         for j in range(size)
     )
     return functools.reduce(jnp.add, terms)
+
+
+@_by_shifts.defjvp
+def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    # The same linear maps by FFT: the transpose of a sum of shifts is a sum of paddings, and slow.
+    (x, psf), (dx, dpsf) = primals, tangents
+    return _by_shifts(x, psf), _by_fft(dx, psf) + _by_fft(x, dpsf)
 
 
 def _by_convolution(x: Array, psf: Array) -> Array:

@@ -13,7 +13,7 @@ from blurjax import imaging
 BOUNDARIES = ("reflect", "mirror", "nearest", "wrap", "constant", "valid")
 METHODS = ("direct", "fft")
 # `direct` has one algorithm up to 7 taps and another above.
-KINDS = (("direct", 5), ("direct", 9), ("fft", 7))
+KINDS = (("direct", 5), ("direct", 9), ("fft", 7), ("tiles", 7))
 
 
 def _random(shape, seed=0):
@@ -37,6 +37,35 @@ def test_agrees_with_scipy(boundary, method, size):
     single = imaging.blur(image.astype(np.float32), psf, boundary=boundary, method=method)
     assert single.dtype == jnp.float32
     np.testing.assert_allclose(single, expected, atol=1e-5)
+
+
+def test_tiles_where_there_are_several():
+    image, psf = _random((3, 300, 520)), _random((3, 9, 9), 1)
+    expected = imaging.blur(image, psf, method="fft")
+    np.testing.assert_allclose(imaging.blur(image, psf, method="tiles"), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("boundary", ["reflect", "valid"])
+@pytest.mark.parametrize("stride", [2, 3])
+def test_stride_keeps_every_so_manyth_pixel(stride, boundary):
+    x, psf = _random((2, 13, 16)), _random((5, 5), 1)
+    options = {"boundary": boundary, "stride": stride}
+    ax = imaging.blur(x, psf, **options)
+    np.testing.assert_array_equal(
+        ax, imaging.blur(x, psf, boundary=boundary)[..., ::stride, ::stride]
+    )
+    y = _random(ax.shape, 2)
+    aty = imaging.blur_adjoint(y, psf, shape=(13, 16), **options)
+    np.testing.assert_allclose(jnp.vdot(ax, y), jnp.vdot(x, aty), rtol=1e-12)
+
+
+def test_stride_refuses():
+    image, psf = jnp.ones((12, 12)), jnp.ones((3, 3))
+    with pytest.raises(ValueError, match="stride=0; it is a whole number"):
+        imaging.blur(image, psf, stride=0)
+    with pytest.raises(ValueError, match=r"shape=\(12, 12\) is blurred to \(6, 6\)"):
+        imaging.blur_adjoint(image, psf, stride=2, shape=(12, 12))
+    assert imaging.blur_adjoint(image, psf, stride=2).shape == (24, 24)
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES[:5])
