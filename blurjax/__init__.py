@@ -24,8 +24,9 @@ _rooms = (
     "psf",
     "weights",
 )
-# Public functions of the top level and the private module of each.
+# Public functions (and what they return) of the top level and the private module of each.
 _functions = {
+    "Fit": "blurjax._fit",
     "analyze": "blurjax._analyze",
     "fit": "blurjax._fit",
     "fit_blind": "blurjax._fit_blind",
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
         weights,
     )
     from blurjax._analyze import analyze  # noqa: F401
-    from blurjax._fit import fit  # noqa: F401
+    from blurjax._fit import Fit, fit  # noqa: F401
     from blurjax._fit_blind import fit_blind  # noqa: F401
 
 

@@ -12,21 +12,17 @@ from blurjax._typing import Array, ArrayLike
 from blurjax.imaging import _boundary
 from blurjax.imaging._arrays import as_image, working_dtype
 
-METHODS = ("auto", "direct", "fft", "tiles")
+METHODS = ("auto", "direct", "fft")
 
-# Measured on 2 CPU cores (jax 0.10.2, float32), milliseconds: shifts / convolution / FFT.
-#   one 512x512 image     k = 3: .5 / 18 / 5    5: .9 / 23 / 8    7: 2.1 / 49 / 9    9: 4 / 67 / 9
-#     with both gradients k = 3: 16 / 28 / 13   5: 18 / 90 / 21   7: 95 / 132 / 20
-#   64 images 128x128     k = 3: .9 / 75 / 17   5: 3.7 / 102 / 20  7: 5 / - / 20
-#     with both gradients k = 3: 82 / 205 / 33  5: 144 / 511 / 49  7: 384 / - / 65
-# A kernel for each image changes little, and so does the size of the image. Up to five taps
-# the sum of shifts wins by 5 to 20 forwards and loses up to a factor 3 with gradients; above,
-# its gradient and its compile time (4 s at 7 taps) are worse. XLA's convolution of one
+# Measured on 2 CPU cores (jax 0.10.2, float32), milliseconds: sum of shifts / FFT, and OpenCV.
+#   512x512     k = 5: .9 / 6.2, .8   9: 1.9 / 5.9, 2.2   13: 4.5 / 6, 11   15: 6.4 / 6.2, 10
+#   2048x2048   k = 5: 6 / 150, 11    9: 29 / 134, 20     13: 64 / 133, 72-99   15: 88 / 132, 99
+# From 17 taps on XLA splits the sum, and it takes ten times as long. XLA's convolution of one
 # channel never wins on a CPU: it is there for direct sums with large kernels.
-_AUTO_DIRECT_SIZE = 5
-_SHIFTED_SUM_SIZE = 7
-_AUTO_TILED_SHAPE, _AUTO_TILED_SIZE = 1024, 99
-_TILE = 256
+_SHIFTED_SUM_SIZE = 15
+# Of an image of that many rows the halves are transformed as one complex image (140 ms instead
+# of 175 at 2048x2048), if its halves are large beside the kernel.
+_HALVED_ROWS = 512
 
 
 def blur(
@@ -65,9 +61,8 @@ def blur(
             channel axis not counted), so one kernel serves all images and one image can
             meet many kernels.
         boundary: see above. Static.
-        method: "direct" sums over the taps, "fft" multiplies spectra, "tiles" those of
-            overlapping tiles (overlap-save, for images much larger than the kernel); "auto"
-            chooses by the sizes alone. Static.
+        method: "direct" sums over the taps, "fft" multiplies spectra, "auto" takes the sum
+            up to 15 taps and the FFT above. Static.
         stride: keep every stride-th row and column, from the first: blur and subsampling, the
             image formation of super-resolution. Static.
         channel_axis: the axis of `image` that holds colours, each blurred alike; None for
@@ -104,7 +99,7 @@ def blur(
     if not isinstance(stride, int) or stride < 1:
         raise ValueError(f"stride={stride!r}; it is a whole number of pixels, 1 or more")
     image = as_image(image, min_ndim=2 if channel_axis is None else 3)
-    psf = _as_psf(psf, working_dtype(image.dtype))
+    psf = as_psf(psf, working_dtype(image.dtype))
     if channel_axis is None:
         return _blur(image, psf, boundary, method, stride)
     from_end = _boundary.channel_from_end(image, channel_axis)
@@ -160,7 +155,7 @@ def blur_adjoint(
     """
     image = as_image(image, min_ndim=2 if channel_axis is None else 3)
     # The check of the kernel comes first: the growth below relies on its size.
-    psf = _as_psf(psf, working_dtype(image.dtype))
+    psf = as_psf(psf, working_dtype(image.dtype))
 
     def forward(x: Array) -> Array:
         return blur(
@@ -192,7 +187,7 @@ def blur_adjoint(
     return result
 
 
-def _as_psf(psf: ArrayLike, dtype: jnp.dtype) -> Array:
+def as_psf(psf: ArrayLike, dtype: jnp.dtype) -> Array:
     """`psf` in the working dtype, checked for shape."""
     array = jnp.asarray(psf)
     if array.ndim < 2:
@@ -241,16 +236,9 @@ def _blur(image: Array, psf: Array, boundary: str, method: str, stride: int) -> 
 
 def _choose(method: str, size: int, shape: tuple[int, ...]) -> Callable[[Array, Array], Array]:
     """The valid convolution to run on padded images of this shape; see the measurements above."""
-    if method == "auto":
-        if size <= _AUTO_DIRECT_SIZE:
-            method = "direct"
-        else:
-            method = (
-                "tiles" if min(shape) >= _AUTO_TILED_SHAPE and size <= _AUTO_TILED_SIZE else "fft"
-            )
-    if method == "direct":
+    if method == "direct" or (method == "auto" and size <= _SHIFTED_SUM_SIZE):
         return _by_shifts if size <= _SHIFTED_SUM_SIZE else _by_convolution
-    return _by_fft if method == "fft" else _by_tiles
+    return _by_halves if shape[-2] >= max(_HALVED_ROWS, 8 * size) else _by_fft
 
 
 def _by_fft(x: Array, psf: Array) -> Array:
@@ -258,13 +246,30 @@ def _by_fft(x: Array, psf: Array) -> Array:
     # A circular convolution as long as x wraps only into the first k - 1 samples, which
     # are not valid anyway: no further padding is needed than to a length that is fast.
     size = psf.shape[-1]
-    shape = _fast_length(x.shape[-2]), _fast_length(x.shape[-1])
+    shape = fast_length(x.shape[-2]), fast_length(x.shape[-1])
     spectrum = jnp.fft.rfft2(x, shape) * jnp.fft.rfft2(psf, shape)
     return jnp.fft.irfft2(spectrum, shape)[..., size - 1 : x.shape[-2], size - 1 : x.shape[-1]]
 
 
+def _by_halves(x: Array, psf: Array) -> Array:
+    """Valid convolution of two real images as the parts of one complex image.
+
+    The kernel is real, so the parts do not mix; a complex transform of half the size is quicker
+    than two real ones, of which the inverse is slow.
+    """
+    size = psf.shape[-1]
+    height, width = x.shape[-2] - size + 1, x.shape[-1] - size + 1
+    half = -(-height // 2)
+    x = jnp.pad(x, [(0, 0)] * (x.ndim - 2) + [(0, 2 * half - height), (0, 0)])
+    pair = lax.complex(x[..., : half + size - 1, :], x[..., half:, :])
+    shape = fast_length(pair.shape[-2]), fast_length(pair.shape[-1])
+    spectrum = jnp.fft.fft2(pair, shape) * jnp.fft.fft2(psf, shape)
+    both = jnp.fft.ifft2(spectrum)[..., size - 1 : size - 1 + half, size - 1 : size - 1 + width]
+    return jnp.concatenate([both.real, both.imag], axis=-2)[..., :height, :]
+
+
 @functools.cache
-def _fast_length(n: int) -> int:
+def fast_length(n: int) -> int:
     """The smallest length >= n without prime factors above 5, quick in every FFT library."""
     while True:
         rest = n
@@ -274,32 +279,6 @@ def _fast_length(n: int) -> int:
         if rest == 1:
             return n
         n += 1
-
-
-def _by_tiles(x: Array, psf: Array) -> Array:
-    """Valid convolution through the spectra of overlapping tiles (overlap-save).
-
-    The tiles stay in the cache where the transform of a large image does not.
-    """
-    size = psf.shape[-1]
-    height, width = x.shape[-2] - size + 1, x.shape[-1] - size + 1
-    tile = max(_TILE, _fast_length(3 * size))
-    step = tile - size + 1
-    rows, columns = -(-height // step), -(-width // step)
-    lead = [(0, 0)] * (x.ndim - 2)
-    beyond = (rows * step + size - 1 - x.shape[-2], columns * step + size - 1 - x.shape[-1])
-    x = jnp.pad(x, [*lead, (0, beyond[0]), (0, beyond[1])])
-    strips = [x[..., i * step : i * step + tile, :] for i in range(rows)]
-    tiles = jnp.stack(
-        [
-            jnp.stack([strip[..., j * step : j * step + tile] for j in range(columns)], axis=-3)
-            for strip in strips
-        ],
-        axis=-4,
-    )
-    done = _by_fft(tiles, psf[..., None, None, :, :])
-    whole = done.swapaxes(-3, -2).reshape(*done.shape[:-4], rows * step, columns * step)
-    return whole[..., :height, :width]
 
 
 @jax.custom_jvp
@@ -321,7 +300,8 @@ def _by_shifts(x: Array, psf: Array) -> Array:
 def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     # The same linear maps by FFT: the transpose of a sum of shifts is a sum of paddings, and slow.
     (x, psf), (dx, dpsf) = primals, tangents
-    return _by_shifts(x, psf), _by_fft(dx, psf) + _by_fft(x, dpsf)
+    convolve = _choose("fft", psf.shape[-1], x.shape)
+    return _by_shifts(x, psf), convolve(dx, psf) + convolve(x, dpsf)
 
 
 def _by_convolution(x: Array, psf: Array) -> Array:

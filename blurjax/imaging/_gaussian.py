@@ -12,6 +12,7 @@ from blurjax._numerics import as_float, concrete
 from blurjax._typing import Array, ArrayLike
 from blurjax.imaging import _boundary
 from blurjax.imaging._arrays import as_image, working_dtype
+from blurjax.imaging._blur import fast_length
 
 # As scipy.ndimage.gaussian_filter.
 _TRUNCATE = 4.0
@@ -69,13 +70,20 @@ def blur_gaussian(
                 "pass a static odd size, for example 2 * int(4 * largest_sigma + 0.5) + 1"
             )
         size = 2 * int(_TRUNCATE * float(np.max(sigma)) + 0.5) + 1
-    # The sum over rows of a separable kernel is its profile.
-    profile = jnp.sum(psf.gaussian(sigma, size=size, sampling=sampling), axis=-2)
+    if concrete(sigma) and not np.all(np.asarray(sigma) >= 0):
+        psf.gaussian(sigma, size=size)  # which says what is wrong
+    profile = _profile(sigma, size, sampling)
     if channel_axis is None:
         return _blur(image, profile, boundary)
     from_end = _boundary.channel_from_end(image, channel_axis)
     planes = jnp.moveaxis(image, from_end, -3)
     return jnp.moveaxis(_blur(planes, profile[..., None, :], boundary), -3, from_end)
+
+
+@functools.partial(jax.jit, static_argnames=("size", "sampling"))
+def _profile(sigma: Array, size: int, sampling: str) -> Array:
+    # The sum over rows of a separable kernel is its profile.
+    return jnp.sum(psf.gaussian(sigma, size=size, sampling=sampling), axis=-2)
 
 
 @functools.partial(jax.jit, static_argnames="boundary")
@@ -101,6 +109,7 @@ def _blur(image: Array, profile: Array, boundary: str) -> Array:
     return _along(x, profile, -1).astype(image.dtype)
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _along(x: Array, profile: Array, axis: int) -> Array:
     """Valid convolution along one axis with a symmetric profile, each pair of taps at once."""
     half = profile.shape[-1] // 2
@@ -114,3 +123,21 @@ def _along(x: Array, profile: Array, axis: int) -> Array:
 
     terms = [tap(i) * (shifted(-i) + shifted(i)) for i in range(1, half + 1)]
     return functools.reduce(jnp.add, terms, tap(0) * shifted(0))
+
+
+@_along.defjvp
+def _(axis: int, primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple:
+    # By FFT, for the transpose of a sum of shifts is a sum of paddings, and slow.
+    (x, profile), (dx, dprofile) = primals, tangents
+    tangent = _along_by_fft(dx, profile, axis) + _along_by_fft(x, dprofile, axis)
+    return _along(x, profile, axis), tangent
+
+
+def _along_by_fft(x: Array, profile: Array, axis: int) -> Array:
+    # The tangent of a symmetric profile is symmetric too.
+    n, size = x.shape[axis], profile.shape[-1]
+    fast = fast_length(n)
+    response = jnp.fft.rfft(profile, fast)
+    response = response[..., None, :] if axis == -1 else response[..., :, None]
+    whole = jnp.fft.irfft(jnp.fft.rfft(x, fast, axis=axis) * response, fast, axis=axis)
+    return lax.slice_in_dim(whole, size - 1, n, axis=axis)

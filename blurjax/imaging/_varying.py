@@ -13,7 +13,7 @@ from blurjax._numerics import absolute, concrete
 from blurjax._typing import Array, ArrayLike, Float
 from blurjax.imaging import _boundary
 from blurjax.imaging._arrays import as_image, working_dtype
-from blurjax.imaging._blur import _as_psf, _fast_length, blur
+from blurjax.imaging._blur import as_psf, blur, fast_length
 
 _METHODS = ("exact", "bank")
 _SAMPLINGS = ("area", "point")
@@ -61,7 +61,8 @@ def blur_varying(
     | 16 | 0.0015 | 0.0001 |
     | 32 | 0.0004 | 0.00002 |
 
-    One step of 8 bits is 0.0039. For 640x480 and 25 taps "exact" takes 100 ms on 2 CPU cores and
+    One step of 8 bits is 0.0039; from sigma 0.1 on, where blur begins, the largest error at 16
+    levels is 0.006. For 640x480 and 25 taps "exact" takes 100 ms on 2 CPU cores and
     "bank" 3 ms a level; 1.1 s and 11 ms a level with both gradients.
 
     Args:
@@ -182,7 +183,7 @@ def blur_product(
     boundary = _boundary.canonical(boundary)
     image = as_image(image, min_ndim=2 if channel_axis is None else 3)
     planes, axis = _planes(image, channel_axis)
-    psfs = _as_psf(psfs, working_dtype(image.dtype))
+    psfs = as_psf(psfs, working_dtype(image.dtype))
     weights = jnp.asarray(weights).astype(psfs.dtype)
     if psfs.ndim < 3 or weights.ndim < 3 or psfs.shape[-3] != weights.shape[-3]:
         raise ValueError(
@@ -369,7 +370,7 @@ def _by_bank(x: Array, sigma: Array, levels: int, half: int, sampling: str) -> A
     """Linear interpolation in sigma between uniform blurs, one level at a time."""
     nodes = _nodes(lax.stop_gradient(sigma), levels)
     height, width = x.shape[-2] - 2 * half, x.shape[-1] - 2 * half
-    length = _fast_length(x.shape[-2]), _fast_length(x.shape[-1])
+    length = fast_length(x.shape[-2]), fast_length(x.shape[-1])
     spectrum = jnp.fft.rfft2(x, length)
     profile = jnp.moveaxis(_profiles(nodes, half, sampling), 0, -1)
     # A profile is even, so its transform about the centre is real: no shift, and what a

@@ -1,9 +1,11 @@
 """The defocus PSF: a uniform disc (geometrical optics, circular aperture)."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from blurjax._numerics import absolute, safe_sqrt
 from blurjax._typing import Array, Kernels, Scalars
@@ -60,7 +62,8 @@ def defocus(radius: Scalars, *, size: int) -> Kernels:
 @functools.partial(jax.jit, static_argnames="size")
 def _defocus(radius: Array, size: int) -> tuple[Array, Array]:
     radius = jnp.maximum(absolute(radius), _DELTA)[..., None, None]
-    quadrant = _quadrant_area(radius, size)
+    # The barrier keeps XLA from computing the quadrant anew for each of the four.
+    quadrant = lax.optimization_barrier(_quadrant_area(radius, size))
     mirrored = jnp.abs(jnp.arange(size) - size // 2)
     area = quadrant[..., mirrored, :][..., mirrored]
     held = jnp.sum(area, axis=(-2, -1)) / (jnp.pi * radius[..., 0, 0] ** 2)
@@ -76,37 +79,51 @@ def _edges(size: int, dtype: jnp.dtype) -> tuple[Array, Array, Array]:
     return jnp.maximum(centre - 0.5, 0), centre + 0.5, jnp.where(centre == 0, 2, 1).astype(dtype)
 
 
-def _crossings(radius: Array, size: int) -> tuple[Array, Array, Array, Array, Array]:
-    """Where the circle crosses a pixel's upper and lower edge, clipped to the pixel's columns."""
-    low, high, count = _edges(size, radius.dtype)
+def _at_crossings(
+    f: Callable[[Array, Array], Array], radius: Array, size: int
+) -> tuple[Array, Array]:
+    """`f(x, y)` where the circle crosses a pixel's upper and lower edge, or its left or right one.
+
+    Along the circle `f` increases with x, so that the value at the crossing clipped to the pixel
+    is the clipped value at the crossing: f is needed for 3 k edges, not for k^2 pixels.
+    """
+    low, high, _ = _edges(size, radius.dtype)
     shape = (1,) * (radius.ndim - 2)
-    x0, x1 = low.reshape(*shape, 1, -1), high.reshape(*shape, 1, -1)
-    y0, y1 = low.reshape(*shape, -1, 1), high.reshape(*shape, -1, 1)
-    upper = jnp.clip(safe_sqrt(radius**2 - y1**2), x0, x1)
-    lower = jnp.clip(safe_sqrt(radius**2 - y0**2), x0, x1)
-    weight = count.reshape(*shape, 1, -1) * count.reshape(*shape, -1, 1)
-    return upper, lower, x0, y0, weight
 
+    def other(edge: Array) -> Array:
+        return safe_sqrt(radius**2 - edge**2)
 
-def _angle(x: Array, radius: Array) -> Array:
-    """asin(x / r) for 0 <= x, pi/2 from r on, with finite derivatives at x = r."""
-    return jnp.arctan2(x, safe_sqrt(radius**2 - x**2))
+    def column(x: Array) -> Array:
+        x = x.reshape(*shape, 1, -1)
+        return f(jnp.minimum(x, radius), other(x))
+
+    def row(y: Array) -> Array:
+        y = y.reshape(*shape, -1, 1)
+        return jnp.clip(f(other(y), jnp.minimum(y, radius)), left, right)
+
+    left, right = column(low), column(high)
+    return row(high), row(low)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _quadrant_area(radius: Array, size: int) -> Array:
     """Area of disc and pixel for the pixels of the first quadrant, (..., (k+1)/2, (k+1)/2)."""
-    upper, lower, x0, y0, weight = _crossings(radius, size)
-
-    def primitive(x: Array) -> Array:
-        return (x * safe_sqrt(radius**2 - x**2) + radius**2 * _angle(x, radius)) / 2
-
+    low, high, count = _edges(size, radius.dtype)
+    shape = (1,) * (radius.ndim - 2)
+    x0, y0 = low.reshape(*shape, 1, -1), low.reshape(*shape, -1, 1)
+    upper, lower = _at_crossings(lambda x, y: x, radius, size)
+    start, end = _at_crossings(
+        lambda x, y: (x * y + radius**2 * jnp.arctan2(x, y)) / 2, radius, size
+    )
     # Up to `upper` the column is full (one pixel high, or the half above the axis) ...
-    height = jnp.where(y0 == 0, 0.5, 1.0).astype(radius.dtype)
-    full = (upper - x0) * height
+    full = (upper - jnp.minimum(x0, radius)) * (high - low).reshape(*shape, -1, 1)
     # ... from there to `lower` it is filled up to the circle.
-    partial = primitive(lower) - primitive(upper) - y0 * (lower - upper)
-    return weight * jnp.maximum(full + partial, 0)
+    partial = end - start - y0 * (lower - upper)
+    return _weight(count, shape) * jnp.maximum(full + partial, 0)
+
+
+def _weight(count: Array, shape: tuple[int, ...]) -> Array:
+    return count.reshape(*shape, 1, -1) * count.reshape(*shape, -1, 1)
 
 
 @_quadrant_area.defjvp
@@ -114,6 +131,7 @@ def _quadrant_area_jvp(
     size: int, primals: tuple[Array], tangents: tuple[Array]
 ) -> tuple[Array, Array]:
     (radius,), (tangent,) = primals, tangents
-    upper, lower, _, _, weight = _crossings(radius, size)
-    arc = radius * (_angle(lower, radius) - _angle(upper, radius))
-    return _quadrant_area(radius, size), weight * arc * tangent
+    start, end = _at_crossings(jnp.arctan2, radius, size)
+    count = _edges(size, radius.dtype)[2]
+    arc = _weight(count, (1,) * (radius.ndim - 2)) * radius * (end - start)
+    return _quadrant_area(radius, size), arc * tangent
