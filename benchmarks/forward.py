@@ -18,8 +18,8 @@ away from the border, because reflection differs there by a pixel between librar
 SciPy and OpenCV repeat the edge pixel, torch and kornia do not).
 
 Times are medians over repeats after warm-up, contenders taking turns, every result waited for and
-materialised in full; calls of more than three seconds are timed once, and those expected to take
-more than fifteen are left out and named. It writes forward.json, forward.md and forward.png into
+materialised in full; calls of more than two seconds are timed once, and those expected to take
+more than five are left out and named. It writes forward.json, forward.md and forward.png into
 the folder.
 """
 
@@ -74,7 +74,7 @@ STYLES = {
 # Samples of the clock are at least this long: short calls are repeated within one.
 _SAMPLE = 0.02
 # A call longer than the first is timed once; one expected to exceed the second is left out.
-_LONG, _TOO_LONG = 3.0, 15.0
+_LONG, _TOO_LONG = 2.0, 5.0
 
 
 class Contender(NamedTuple):

@@ -60,13 +60,13 @@ def main(
     return {"ring": fitted, "disc": disc}
 
 
-def steps(found: Any) -> float:
+def steps(found: blurjax.Fit) -> float:
     """What is left unexplained, in steps of 8 bits; rounding alone leaves sqrt(1/12) = 0.29."""
     return 255 * float(found.loss) ** 0.5
 
 
 def draw(
-    sharp: jax.Array, seen: jax.Array, truth: jax.Array, fitted: Any, disc: Any
+    sharp: jax.Array, seen: jax.Array, truth: jax.Array, fitted: blurjax.Fit, disc: blurjax.Fit
 ) -> "matplotlib.figure.Figure":
     """The pair above; below the true kernel, the two fitted ones, and a cut through all three."""
     from matplotlib.figure import Figure
@@ -108,7 +108,7 @@ def draw(
     return figure
 
 
-def phrase(found: Any) -> str:
+def phrase(found: blurjax.Fit) -> str:
     """Every parameter with its standard error, a line each."""
     return "\n".join(
         f"{name} {float(value):.4f} ± {float(found.standard_errors[name]):.4f}"
