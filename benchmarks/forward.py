@@ -680,7 +680,8 @@ def race(contest: Contest, repeats: int, earlier: list[Row]) -> Iterator[Row]:
         name = contender.library
         expected = forecast(contest, name, earlier)
         if expected > _TOO_LONG:
-            notes[name] = f"left out: about {expected:.0f} s a call"
+            why = f"about {expected:.0f} s a call" if expected < math.inf else "more taps than above"
+            notes[name] = f"left out: {why}"
             continue
         try:
             result = arrays(contender.call())
@@ -727,7 +728,7 @@ def forecast(contest: Contest, library: str, earlier: list[Row]) -> float:
         if (row.panel, row.library) == (contest.panel, library):
             if row.milliseconds is None:
                 # Left out before: more taps will not be faster.
-                return math.inf if row.note.startswith("left out: about") else 0.0
+                return math.inf if row.note.startswith("left out:") else 0.0
             growth = (contest.taps / row.taps) ** 2
             return row.milliseconds / 1e3 * growth if growth > 1 else 0.0
     return 0.0
