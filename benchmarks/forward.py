@@ -75,6 +75,7 @@ STYLES = {
 _SAMPLE = 0.02
 # A call longer than the first is timed once; one expected to exceed the second is left out.
 _LONG, _TOO_LONG = 2.0, 5.0
+_SKIPPED = "left out: fewer taps say"
 
 
 class Contender(NamedTuple):
@@ -680,8 +681,11 @@ def race(contest: Contest, repeats: int, earlier: list[Row]) -> Iterator[Row]:
         name = contender.library
         expected = forecast(contest, name, earlier)
         if expected > _TOO_LONG:
-            why = f"about {expected:.0f} s a call" if expected < math.inf else "more taps than above"
-            notes[name] = f"left out: {why}"
+            notes[name] = (
+                f"{_SKIPPED} {expected:.0f} s a call"
+                if expected < math.inf
+                else f"{_SKIPPED} too long"
+            )
             continue
         try:
             result = arrays(contender.call())
@@ -728,7 +732,7 @@ def forecast(contest: Contest, library: str, earlier: list[Row]) -> float:
         if (row.panel, row.library) == (contest.panel, library):
             if row.milliseconds is None:
                 # Left out before: more taps will not be faster.
-                return math.inf if row.note.startswith("left out:") else 0.0
+                return math.inf if row.note.startswith(_SKIPPED) else 0.0
             growth = (contest.taps / row.taps) ** 2
             return row.milliseconds / 1e3 * growth if growth > 1 else 0.0
     return 0.0
