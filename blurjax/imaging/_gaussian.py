@@ -57,8 +57,9 @@ def blur_gaussian(
         >>> import jax.numpy as jnp
         >>> from blurjax import imaging
         >>> point = jnp.zeros((9, 9)).at[4, 4].set(1.0)
-        >>> print(imaging.blur_gaussian(point, 1.0, sampling="point")[4, 3:6].round(3))
-        [0.097 0.159 0.097]
+        >>> blurred = imaging.blur_gaussian(point, 1.0, sampling="point")
+        >>> [round(float(value), 3) for value in blurred[4, 3:6]]
+        [0.097, 0.159, 0.097]
     """
     boundary = _boundary.canonical(boundary)
     image = as_image(image, min_ndim=2 if channel_axis is None else 3)
