@@ -185,7 +185,8 @@ def _fit_pair(
     count = max(remains.size - free.size, 1)
     # A derivative of the size of rounding errors is none.
     rounding = 8 * jnp.finfo(sharp.dtype).eps * jnp.sqrt(jnp.sum(blurred**2))
-    covariance = inverse(jacobian.T @ jacobian, rounding) * (jnp.sum(remains**2) / count)
+    variance = jnp.sum(remains**2) / count
+    covariance = inverse(jacobian.T @ jacobian, variance, rounding)
     theta, errors = with_errors(family, free, covariance)
     return theta, errors, jnp.mean(remains**2), family.kernel(*theta, size=size)
 
@@ -423,8 +424,8 @@ def polished(
     return point, jacobian, remains
 
 
-def inverse(normal: Array, least: ArrayLike = 0.0) -> Array:
-    """The inverse of J' J; infinite for columns of J not longer than `least`."""
+def inverse(normal: Array, variance: ArrayLike = 1.0, least: ArrayLike = 0.0) -> Array:
+    """`variance` (J' J)^-1, infinite for columns of J not longer than `least`."""
     scale = jnp.sqrt(jnp.diagonal(normal))
     unknown = ~(scale > least)
     scale = jnp.where(unknown, 1, scale)
@@ -434,9 +435,9 @@ def inverse(normal: Array, least: ArrayLike = 0.0) -> Array:
         unknown[:, None] | unknown[None, :], jnp.eye(scale.size, dtype=unit.dtype), unit
     )
     inverse = jnp.linalg.inv(unit) / scale[:, None] / scale[None, :]
-    variance = jnp.diagonal(inverse)
-    bad = unknown | ~(variance > 0)
-    return jnp.where(jnp.diag(bad), jnp.inf, inverse)
+    bad = unknown | ~(jnp.diagonal(inverse) > 0)
+    # Infinite even where the variance is 0.
+    return jnp.where(jnp.diag(bad), jnp.inf, inverse * variance)
 
 
 def _textured_window(sharp: Array, blurred: Array) -> tuple[Array, Array]:

@@ -144,7 +144,9 @@ def _smooth(
             valid = valid & (some_index[None, :] != own[:, None])
         squares = _squared_distances(queries, some_points, centre)
         score = jnp.where(valid[:, None, :], -squares[:, None, :] * rate[None, :, None], -jnp.inf)
-        new_top = jnp.maximum(top, jnp.max(score, axis=-1))
+        # The mean does not depend on this level, so it has no gradient; that of a maximum would be
+        # 0 / 0 wherever the backward pass computes the score again and rounds it differently.
+        new_top = jax.lax.stop_gradient(jnp.maximum(top, jnp.max(score, axis=-1)))
         # Before the first valid sample everything is -inf; a finite stand-in keeps 0 x inf away.
         level = jnp.where(jnp.isfinite(new_top), new_top, 0)
         fade = jnp.exp(top - level)

@@ -65,8 +65,8 @@ def test_gaussian(sigma, size, expected, tolerance):
 
 
 def test_motion_along_the_axes_is_equal_taps():
-    # fspecial('motion', 9, 0) and ('motion', 9, 90) in the tests of numkit (ImageBatch4Test.
-    # FspecialMotion), "pinned to MATLAB R2025b"; so are the next ones.
+    # fspecial('motion', 9, 0) and ('motion', 9, 90) as a C++ library tests its own (its test is
+    # called ImageBatch4Test.FspecialMotion): "pinned to MATLAB R2025b"; so are the next ones.
     row = psf.motion(9.0, 0.0, size=11, sampling="point")
     expected = np.zeros((11, 11))
     expected[5, 1:10] = 1 / 9
