@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 VENV ?= .venv-$(VERSION)
+# Files or folders of tests; all of them by default.
+TESTS ?=
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
@@ -28,7 +30,7 @@ demo: $(READY)
 
 # Compiling is most of the work of the fast tests: without optimisation it takes half the time.
 test: $(READY)
-	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(TESTS)
 
 test-all: $(READY)
 	$(BIN)/python -m pytest -n auto --dist loadfile
