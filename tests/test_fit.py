@@ -147,6 +147,7 @@ def test_jit_and_leading_axes(pair):
     np.testing.assert_allclose(answer.parameters["angle"], [0.7, np.pi - 0.7], atol=0.02)
 
 
+@pytest.mark.slow
 def test_a_family_of_ones_own():
     def double_image(distance, share, *, size):
         shifted = psf.trajectory(

@@ -122,6 +122,7 @@ def test_a_patch_is_its_photograph_blurred_by_its_kernel(label):
     assert best < 0.51 / 255 + 5e-4
 
 
+@pytest.mark.slow
 def test_light_and_sampling_change_the_patch_not_the_label(sharp):
     never = plain(jax.random.key(6), sharp)
     always = plain(jax.random.key(6), sharp, linear="always")

@@ -117,6 +117,7 @@ def test_an_operator_is_a_pytree_and_transforms():
     np.testing.assert_allclose(np.vdot(gradient.psf, kernels[0]), expected, rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_a_solver_with_the_norm_converges():
     operator = imaging.blur_operator(psf.gaussian(np.float32(0.5), size=7), SHAPE)
     x = _random(SHAPE).astype(np.float32)

@@ -65,6 +65,7 @@ def gap(a, b):
     )
 
 
+@pytest.mark.slow
 def test_cd_approaches_the_exact_gradient_as_k_grows(params, getkey):
     exact = jax.grad(log_likelihood)(params, DATA)
     key = getkey()
