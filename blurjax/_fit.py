@@ -11,8 +11,9 @@ import optax
 from jax import lax
 
 from blurjax import imaging
-from blurjax._numerics import concrete
+from blurjax._numerics import concrete, working_dtype
 from blurjax._typing import Array, ArrayLike
+from blurjax.imaging._arrays import as_image
 from blurjax.psf import FAMILIES, Family, Parameter, as_family
 
 # The descents see a window of this many pixels a side: enough to find the valley. The last
@@ -200,30 +201,22 @@ def check_counts(**counts: int) -> None:
             raise ValueError(f"{name} is {count}; it must be 1 or more")
 
 
-def as_image(name: str, image: ArrayLike) -> Array:
-    array = jnp.asarray(image)
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise TypeError(
-            f"{name} has dtype {array.dtype}, but images are floating point, nominally in "
-            "[0, 1]; convert it first, for 8 bits by image.astype(jnp.float32) / 255"
-        )
-    if array.ndim < 2:
-        raise ValueError(f"{name} has shape {array.shape}; an image has axes (..., H, W)")
+def checked_image(name: str, image: ArrayLike) -> Array:
+    array = as_image(image, min_ndim=2, name=name)
     if concrete(array):
         seen = np.asarray(array, np.float64)
         if not np.all(np.isfinite(seen)):
             raise ValueError(f"{name} holds values that are not finite; crop or replace them first")
         if np.any(np.ptp(seen, axis=(-2, -1)) == 0):
             raise ValueError(f"{name} is constant, as is any blur of it; take one with contrast")
-    # The half precisions are too coarse for a minimum.
-    return array.astype(jnp.float32) if array.dtype.itemsize < 4 else array
+    return array.astype(working_dtype(array.dtype))
 
 
 def _pair(
     sharp: ArrayLike, blurred: ArrayLike, size: int, margin: int | None
 ) -> tuple[Array, Array]:
     """Both images checked, broadcast and cut: blurred becomes the valid part of sharp's blur."""
-    sharp, blurred = as_image("sharp", sharp), as_image("blurred", blurred)
+    sharp, blurred = checked_image("sharp", sharp), checked_image("blurred", blurred)
     height, width = sharp.shape[-2:]
     least, most = size // 2, (min(height, width) - 8) // 2
     if least > most:

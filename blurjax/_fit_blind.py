@@ -92,7 +92,7 @@ def fit_blind(
         4.0
     """
     _fit.check_counts(starts=starts)
-    image = _fit.as_image("blurred", blurred)
+    image = _fit.checked_image("blurred", blurred)
     if min(image.shape[-2:]) < max(_MIN_WINDOW, size):
         raise ValueError(
             f"blurred is {image.shape[-2]}x{image.shape[-1]} and size is {size}; a spectrum needs "

@@ -35,3 +35,8 @@ def safe_sqrt(x: Array) -> Array:
 def absolute(x: Array) -> Array:
     """|x| whose derivative at 0 is the right-hand one, +1 (`jnp.abs` has 0 there)."""
     return jnp.where(x < 0, -x, x)
+
+
+def working_dtype(dtype: jnp.dtype) -> jnp.dtype:
+    """The dtype to compute in: float32 for the half precisions, which no FFT takes."""
+    return jnp.dtype(jnp.float32) if jnp.dtype(dtype).itemsize < 4 else jnp.dtype(dtype)

@@ -1,12 +1,14 @@
-"""What this room accepts as an image, and the precision it computes in."""
+"""What is accepted as an image."""
 
 import jax.numpy as jnp
 
 from blurjax._typing import Array, ArrayLike
 
 
-def as_image(image: ArrayLike, *, min_ndim: int = 0) -> Array:
+def as_image(image: ArrayLike, *, min_ndim: int = 0, name: str = "the image") -> Array:
     """`image` as a floating-point array of at least `min_ndim` axes, its dtype unchanged.
+
+    `name` is what errors call it.
 
     Raises:
         TypeError: `image` is not floating point.
@@ -15,17 +17,12 @@ def as_image(image: ArrayLike, *, min_ndim: int = 0) -> Array:
     array = jnp.asarray(image)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(
-            f"the image has dtype {array.dtype}, but images are floating point, nominally in "
+            f"{name} has dtype {array.dtype}, but images are floating point, nominally in "
             "[0, 1]; convert it first, for 8 bits by image.astype(jnp.float32) / 255"
         )
     if array.ndim < min_ndim:
         raise ValueError(
-            f"the image has shape {array.shape}, but needs at least {min_ndim} axes, "
+            f"{name} has shape {array.shape}, but needs at least {min_ndim} axes, "
             "(..., H, W); add the missing axes"
         )
     return array
-
-
-def working_dtype(dtype: jnp.dtype) -> jnp.dtype:
-    """The dtype to compute in: float32 for the half precisions, which no FFT takes."""
-    return jnp.dtype(jnp.float32) if jnp.dtype(dtype).itemsize < 4 else jnp.dtype(dtype)

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from blurjax._numerics import working_dtype
 from blurjax._typing import Array, ArrayLike, PRNGKey
-from blurjax.imaging._arrays import as_image, working_dtype
+from blurjax.imaging._arrays import as_image
 from blurjax.imaging._blur import blur
 from blurjax.psf import Family, as_family
 

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from blurjax._numerics import working_dtype
 from blurjax._typing import Array, ArrayLike
-from blurjax.imaging._arrays import as_image, working_dtype
+from blurjax.imaging._arrays import as_image
 
 # Our names are SciPy's. jnp.pad calls SciPy's "reflect" (d c b a | a b c d) "symmetric"
 # and SciPy's "mirror" (d c b | a b c d) "reflect".

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from blurjax._numerics import concrete
+from blurjax._numerics import concrete, working_dtype
 from blurjax._typing import Array, ArrayLike, PRNGKey
-from blurjax.imaging._arrays import as_image, working_dtype
+from blurjax.imaging._arrays import as_image
 from blurjax.imaging._noise import add_noise, add_poisson_noise, per_image
 
 

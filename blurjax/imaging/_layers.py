@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from blurjax._numerics import working_dtype
 from blurjax._typing import Array, ArrayLike
 from blurjax.imaging import _boundary
-from blurjax.imaging._arrays import as_image, working_dtype
+from blurjax.imaging._arrays import as_image
 from blurjax.imaging._blur import blur
 
 

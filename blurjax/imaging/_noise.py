@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from blurjax._numerics import concrete
+from blurjax._numerics import concrete, working_dtype
 from blurjax._typing import Array, ArrayLike, PRNGKey
-from blurjax.imaging._arrays import as_image, working_dtype
+from blurjax.imaging._arrays import as_image
 
 # Photons below which the reparameterised noise no longer shrinks. It bounds the derivative, by
 # 1 + 5 |z|; the noise it adds to black is a tenth of one photon.

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from blurjax._numerics import safe_sqrt
+from blurjax._numerics import safe_sqrt, working_dtype
 from blurjax._typing import Array, ArrayLike, PRNGKey
-from blurjax.imaging._arrays import as_image, working_dtype
-from blurjax.imaging._blur import blur
+from blurjax.imaging._arrays import as_image
+from blurjax.imaging._blur import blur, transposed
 from blurjax.imaging._boundary import canonical
 
 
@@ -49,8 +49,7 @@ class BlurOperator:
         """A' y, of `input_shape`, for y of `output_shape`: `<A x, y> = <x, A' y>`."""
         y = as_image(y)
         _check_shape("an image to the adjoint", y.shape, self.output_shape)
-        (result,) = jax.linear_transpose(self._apply, self._like(y.dtype))(y)
-        return result
+        return transposed(self._apply, self._like(y.dtype))(y)
 
     def norm(self, *, key: PRNGKey | None = None, steps: int = 50) -> Array:
         """The largest singular value of A, the Lipschitz constant of a solver's step.
@@ -74,7 +73,7 @@ class BlurOperator:
         key = jax.random.key(0) if key is None else key
         return operator_norm(
             self._apply,
-            lambda y: jax.linear_transpose(self._apply, self._like(y.dtype))(y)[0],
+            lambda y: transposed(self._apply, self._like(y.dtype))(y),
             self.input_shape,
             key=key,
             steps=steps,
@@ -105,7 +104,7 @@ def blur_operator(psf: ArrayLike, shape: tuple[int, ...], **options: Any) -> Blu
 
     Gradient: exact with respect to PSF and image.
 
-    Source: our choice; the adjoint is `jax.linear_transpose` of `blur`, so the two cannot
+    Source: our choice; the adjoint is derived from `blur` (`jax.vjp`), so the two cannot
         disagree.
 
     Example:

@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 
+from blurjax._numerics import working_dtype
 from blurjax._typing import Array, ArrayLike
-from blurjax.imaging._arrays import as_image, working_dtype
+from blurjax.imaging._arrays import as_image
 from blurjax.imaging._blur import blur
 from blurjax.imaging._boundary import channel_from_end
 

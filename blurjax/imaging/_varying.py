@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from blurjax._numerics import absolute, concrete
+from blurjax._numerics import absolute, concrete, working_dtype
 from blurjax._typing import Array, ArrayLike, Float
 from blurjax.imaging import _boundary
-from blurjax.imaging._arrays import as_image, working_dtype
+from blurjax.imaging._arrays import as_image
 from blurjax.imaging._blur import as_psf, blur, fast_length
 
 _METHODS = ("exact", "bank")

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from blurjax._numerics import absolute, safe_sqrt
 from blurjax._typing import Array, Kernels, Scalars
-from blurjax.psf._grid import check_parameter, check_size, normalise, offsets, warn_truncated
+from blurjax.psf._grid import check_size, normalise, offsets, warn_truncated
+from blurjax.psf._parameters import check_parameters
 
 
 def motion(length: Scalars, angle: Scalars, *, size: int, sampling: str = "area") -> Kernels:
@@ -69,11 +70,7 @@ def motion(length: Scalars, angle: Scalars, *, size: int, sampling: str = "area"
     check_size(size)
     if sampling not in ("area", "point"):
         raise ValueError(f"sampling is {sampling!r}; choose 'area' or 'point'")
-    # Of the raw values: a Python number beside a float32 array is weak and leaves it float32.
-    dtype = jnp.result_type(length, angle, float)
-    length = check_parameter("length", length, non_negative=True).astype(dtype)
-    angle = check_parameter("angle", angle).astype(dtype)
-    length, angle = jnp.broadcast_arrays(length, angle)
+    length, angle = check_parameters({"length": length, "angle": angle}, non_negative=("length",))
     kernel, lost = (_motion if sampling == "area" else _by_points)(length, angle, size)
     warn_truncated("motion", lost, size)
     return kernel

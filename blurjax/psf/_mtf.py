@@ -5,9 +5,10 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from blurjax._numerics import working_dtype
 from blurjax._typing import Array, Float, Kernels, Scalars
 from blurjax.psf._grid import check_parameter, offsets
-from blurjax.psf._transfer import transfer, working_dtype
+from blurjax.psf._transfer import transfer
 
 
 def mtf50(psf: Kernels, angle: Scalars = 0.0) -> Float[Array, "..."]:
@@ -39,7 +40,7 @@ def mtf50(psf: Kernels, angle: Scalars = 0.0) -> Float[Array, "..."]:
         >>> round(float(psf.mtf50(psf.gaussian(2.0, size=21, sampling="point"))), 4)
         0.0937
     """
-    dtype = working_dtype(psf)
+    dtype = working_dtype(psf.dtype)
     angle = check_parameter("angle", angle).astype(dtype)
     return _mtf50(psf.astype(dtype), angle).astype(psf.dtype)
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from blurjax._numerics import concrete
+from blurjax._numerics import concrete, working_dtype
 from blurjax._typing import Array, ArrayLike, Float, Kernels, PRNGKey, Real, Scalars
 from blurjax.psf._grid import LOST_MASS, check_parameter, check_size
 
@@ -60,7 +60,7 @@ def trajectory(
         [0.25 0.5  0.25]
     """
     check_size(size)
-    dtype = _working(points.dtype)
+    dtype = working_dtype(points.dtype)
     if weights is None:
         weights = np.ones(points.shape[-2], dtype)
     for name, values in (("points", points), ("weights", weights)):
@@ -73,10 +73,6 @@ def trajectory(
     kernel, lost = _trajectory(points.astype(dtype), jnp.asarray(weights).astype(dtype), size)
     _warn_cut(points, lost, size)
     return kernel.astype(points.dtype)
-
-
-def _working(dtype: jnp.dtype) -> jnp.dtype:
-    return jnp.dtype(jnp.float32) if jnp.dtype(dtype).itemsize < 4 else jnp.dtype(dtype)
 
 
 def _warn_cut(points: Array, lost: Array, size: int) -> None:
@@ -259,7 +255,7 @@ def sample_trajectory(
     }
     floats = (getattr(value, "dtype", None) for value in given.values())
     dtype = jnp.result_type(float, *(d for d in floats if d and jnp.issubdtype(d, jnp.floating)))
-    dtype = _working(dtype)
+    dtype = working_dtype(dtype)
     constants: dict[str, Any] = {
         name: _constant(name, value, shape, dtype) for name, value in given.items()
     }

@@ -4,9 +4,9 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Complex
 
+from blurjax._numerics import working_dtype
 from blurjax._typing import Array, Float, Kernels, Scalars
 from blurjax.psf._bessel import jinc
 from blurjax.psf._grid import offsets
@@ -182,13 +182,8 @@ def transfer(psf: Kernels, u: Scalars, v: Scalars = 0.0) -> Complex[Array, "..."
     if rows != columns or rows % 2 == 0:
         raise ValueError(f"psf is {rows}x{columns}; a kernel is square with an odd side")
     u, v = check_parameters({"u": u, "v": v})
-    dtype = working_dtype(psf)
+    dtype = working_dtype(psf.dtype)
     return _dtft(psf.astype(dtype), u.astype(dtype), v.astype(dtype))
-
-
-def working_dtype(psf: Array) -> np.dtype:
-    """The kernel's dtype, float32 at least: there are no complex numbers of half precision."""
-    return psf.dtype if jnp.finfo(psf.dtype).bits >= 32 else jnp.dtype(jnp.float32)
 
 
 @jax.jit
