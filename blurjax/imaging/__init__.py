@@ -20,6 +20,7 @@ from blurjax.imaging._camera import (
     saturate,
 )
 from blurjax.imaging._gaussian import blur_gaussian
+from blurjax.imaging._jpeg import jpeg
 from blurjax.imaging._layers import Composite, composite
 from blurjax.imaging._maps import ramp_map, sine_map
 from blurjax.imaging._noise import add_noise, add_poisson_gaussian_noise, add_poisson_noise
@@ -47,6 +48,7 @@ __all__ = [
     "encode",
     "grid_weights",
     "invert_response",
+    "jpeg",
     "linearise",
     "operator_norm",
     "pad",
