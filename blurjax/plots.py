@@ -29,6 +29,7 @@ __all__ = [
     "Blur",
     "analysis",
     "confusion",
+    "filters",
     "gallery",
     "overview",
     "parameter_scatter",
@@ -315,6 +316,54 @@ def gallery(patches: ArrayLike, captions: Sequence[str]) -> "matplotlib.figure.F
         axes.set(xticks=[], yticks=[])
     figure.suptitle(
         f"n = {n} patches of {height} x {width} px, contrast stretched each", fontsize=10
+    )
+    return figure
+
+
+def filters(
+    images: ArrayLike, *, titles: Sequence[str] = (), what: str = "filters"
+) -> "matplotlib.figure.Figure":
+    """The weights of a layer's units as images, blue below zero and red above (host).
+
+    Each is drawn by its own scale, from minus to plus its largest magnitude: the pattern shows,
+    and how strong one is beside another does not.
+
+    Args:
+        images: (n, h, w), the weights into each unit; an RBM's are
+            `params["kernel"].T.reshape(-1, h, w)`.
+        titles: one for each, or none.
+        what: the images' name in the heading, after their number.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: no image, one that is not finite, or another number of titles.
+    """
+    images = np.asarray(images, np.float32)
+    if images.ndim != 3 or images.size == 0 or len(titles) not in (0, len(images)):
+        raise ValueError(
+            f"filters are {images.shape} with {len(titles)} titles; "
+            "pass (n, h, w) with n at least 1, and a title each or none"
+        )
+    if not np.isfinite(images).all():
+        raise ValueError("a filter holds NaN or infinity; it cannot be drawn, see its training")
+    n, height, width = images.shape
+    columns = min(n, max(4, math.ceil(math.sqrt(1.5 * n))))
+    rows = math.ceil(n / columns)
+    figure = _figure(max(0.75 * columns, 3.6) + 1, (0.95 if titles else 0.75) * rows + 1)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for index, (axes, image) in enumerate(zip(grid.flat, images, strict=False)):
+        scale = float(np.abs(image).max()) or 1.0
+        drawn = axes.imshow(image / scale, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+        if titles:
+            axes.set_title(titles[index], fontsize=7)
+    bar = figure.colorbar(drawn, ax=list(grid.flat), ticks=[-1, 0, 1], shrink=0.8)
+    bar.set_label("weight, of its filter's largest", fontsize=8)
+    figure.suptitle(
+        f"n = {n} {what} of {height} x {width},\neach by its own scale about 0", fontsize=10
     )
     return figure
 

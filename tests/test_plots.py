@@ -129,6 +129,31 @@ def test_gallery_shows_every_patch(n):
         plots.gallery(np.zeros((n, 32, 32)), [])
 
 
+@pytest.mark.parametrize("n", [1, 5, 30])
+def test_filters_are_symmetric_about_zero_by_their_own_scale(n):
+    weights = np.linspace(-0.5, 2, n * 12).reshape(n, 3, 4)
+    figure = plots.filters(weights)
+    written = words(figure)
+    assert f"n = {n} filters of 3 x 4" in written and "own scale" in written
+    shown = [image for axes in figure.axes for image in axes.images]
+    assert len(shown) == n
+    for image, weight in zip(shown, weights, strict=True):
+        assert image.get_clim() == (-1, 1) and image.get_cmap()(0.5)[:3] > (0.9, 0.9, 0.9)
+        np.testing.assert_allclose(image.get_array(), weight / np.abs(weight).max(), rtol=1e-6)
+
+
+def test_filters_of_nothing_and_refusals():
+    dead = plots.filters(jnp.zeros((2, 4, 4), jnp.bfloat16), titles=["a", "b"], what="units")
+    assert "n = 2 units of 4 x 4" in words(dead) and " b" in words(dead)
+    assert not np.any([image.get_array() for axes in dead.axes for image in axes.images])
+    with pytest.raises(ValueError, match="with 1 titles"):
+        plots.filters(np.zeros((2, 4, 4)), titles=["a"])
+    with pytest.raises(ValueError, match=r"filters are \(0, 4, 4\)"):
+        plots.filters(np.zeros((0, 4, 4)))
+    with pytest.raises(ValueError, match="NaN"):
+        plots.filters(np.full((1, 4, 4), np.nan))
+
+
 def test_device_arrays_are_drawn_too():
     patches = jnp.zeros((2, 32, 32), jnp.bfloat16)
     assert "n = 2" in words(plots.gallery(patches, ["a", "b"]))
