@@ -1,6 +1,13 @@
 """What networks look at: functions of an image's pixels alone."""
 
 from blurjax.features._gradients import contrast, gradient_magnitude
-from blurjax.features._spectrum import half_spectrum, log_spectrum, min_max
+from blurjax.features._spectrum import half_spectrum, log_spectrum, min_max, spectral_edges
 
-__all__ = ["contrast", "gradient_magnitude", "half_spectrum", "log_spectrum", "min_max"]
+__all__ = [
+    "contrast",
+    "gradient_magnitude",
+    "half_spectrum",
+    "log_spectrum",
+    "min_max",
+    "spectral_edges",
+]

@@ -20,7 +20,7 @@ from blurjax.imaging._camera import (
     saturate,
 )
 from blurjax.imaging._gaussian import blur_gaussian
-from blurjax.imaging._jpeg import jpeg
+from blurjax.imaging._jpeg import jpeg, jpeg_quality, jpeg_steps
 from blurjax.imaging._layers import Composite, composite
 from blurjax.imaging._maps import ramp_map, sine_map
 from blurjax.imaging._noise import add_noise, add_poisson_gaussian_noise, add_poisson_noise
@@ -49,6 +49,8 @@ __all__ = [
     "grid_weights",
     "invert_response",
     "jpeg",
+    "jpeg_quality",
+    "jpeg_steps",
     "linearise",
     "operator_norm",
     "pad",

@@ -90,3 +90,14 @@ def test_refusals(patches):
         features.log_spectrum(patches[..., :30])
     with pytest.raises(ValueError, match="size is 16"):
         features.half_spectrum(patches, size=16)
+
+
+def test_spectral_edges_are_periodic_central_differences():
+    patches = jax.random.uniform(jax.random.key(3), (2, 32, 32), jnp.float64)
+    edges = features.spectral_edges(patches)
+    spectrum = np.asarray(features.log_spectrum(patches))
+    down = (np.roll(spectrum, -1, 1) - np.roll(spectrum, 1, 1)) / 2
+    right = (np.roll(spectrum, -1, 2) - np.roll(spectrum, 1, 2)) / 2
+    np.testing.assert_allclose(edges, np.hypot(down, right), atol=1e-12)
+    gradient = jax.grad(lambda x: features.spectral_edges(x).sum())(jnp.full((1, 32, 32), 0.5))
+    assert jnp.all(jnp.isfinite(gradient))

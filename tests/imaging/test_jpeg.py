@@ -67,3 +67,26 @@ def test_gradient_is_straight_through(photograph):
 def test_refuses(image, quality, error, message):
     with pytest.raises(error, match=message):
         imaging.jpeg(image, quality)
+
+
+@pytest.mark.parametrize("quality", [30, 75, 90])
+def test_quality_is_found_wherever_the_grid_begins(photograph, quality):
+    whole = jnp.asarray(data.embedded("test")[0][:240, :240], jnp.float32)
+    compressed = by_pillow(whole, quality)
+    assert abs(imaging.jpeg_quality(compressed) - quality) <= 1
+    assert abs(imaging.jpeg_quality(compressed[3:, 5:]) - quality) <= 1
+
+
+def test_no_compression_is_not_found():
+    whole = jnp.asarray(data.embedded("test")[0][:240, :240], jnp.float32)
+    for image in (whole, imaging.blur_gaussian(whole, 2.0), jnp.zeros((64, 64)), whole[:9, :9]):
+        assert imaging.jpeg_quality(imaging.quantise(image)) == 0
+    with pytest.raises(ValueError, match=r"shape \(2, 8, 8\); give one gray image"):
+        imaging.jpeg_quality(jnp.zeros((2, 8, 8)))
+
+
+def test_steps_are_those_of_the_encoder():
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(file, "JPEG", quality=63)
+    table = np.array(Image.open(file).quantization[0]).reshape(8, 8)
+    np.testing.assert_array_equal(imaging.jpeg_steps(63), table)
