@@ -85,11 +85,11 @@ def blur_phrase(
     """A blur in words, such as "motion, length 9.1 ± 0.4 px, angle 30 ± 2°" (host).
 
     Args:
-        label: one of `blur_type.LABELS`.
+        label: one of `blur_type.ANSWERS`; what is no type has no parameters.
         parameters: its parameters by name, in pixels and radians.
         spread: likewise their spread, if known.
     """
-    return f"{label}, {parameter_phrase(parameters, spread)}"
+    return ", ".join(filter(None, (label, parameter_phrase(parameters, spread))))
 
 
 def parameter_phrase(
@@ -144,6 +144,7 @@ def _blur_type_summary(estimate: blur_type.Estimate) -> dict[str, Any]:
         "probabilities": dict(
             zip(blur_type.LABELS, map(float, estimate.probabilities), strict=True)
         ),
+        "answers": dict(zip(blur_type.ANSWERS, map(float, estimate.answers), strict=True)),
         "parameters": parameters,
         "votes": dict(zip(blur_type.LABELS, map(int, estimate.votes), strict=True)),
         "patches": len(estimate.boxes),

@@ -296,6 +296,12 @@ def physical(family: Family, free: Array) -> list[Array]:
     return [_to_physical(p, free[i]) for i, p in enumerate(family.parameters)]
 
 
+def free(family: Family, theta: Array) -> Array:
+    """Where a descent stands at these parameters, (..., d); the inverse of `physical`."""
+    pairs = zip(family.parameters, jnp.unstack(theta, axis=-1), strict=True)
+    return jnp.stack([_to_free(parameter, value) for parameter, value in pairs], axis=-1)
+
+
 def with_errors(family: Family, free: Array, covariance: Array) -> tuple[Array, Array]:
     """Parameters in their units, periods taken off, and their standard errors."""
     theta, errors = [], []

@@ -27,9 +27,15 @@ _PRIOR_SPREAD = np.array([np.inf, 0.35, 4.0, 0.4, 0.3, 0.5, 0.3])
 # errors of sigma right; those of length, angle and radius, told by zeros, come out too large.
 _MISFIT = 7.0
 
-# Kernels looked at for each one that is followed, with one and with more parameters.
+# Kernels looked at for each layer of the first parameter, with one and with more of them; at a
+# quarter of the frequencies, for neighbours say the same. The best of each layer is followed.
 _LAYER = {1: 4, 2: 20}
 _COMPLETING_STEPS = 6
+_EVERY = 4
+# Where every believed frequency is above the floor, nothing else says where that is.
+_FLOOR_WEIGHT = 0.1
+# Windows along an axis of the image, at most.
+_MOST_WINDOWS = 24
 
 
 def fit_blind(
@@ -111,63 +117,126 @@ def _fit_one_family(image: Array, name: str | Family, size: int, starts: int) ->
     return _fit.named(name, family, one(image))
 
 
-@functools.partial(jax.jit, static_argnames=("family", "size", "starts"))
 def _fit_image(
     image: Array, *, family: Family, size: int, starts: int
 ) -> tuple[Array, Array, Array, Array]:
-    """One image: parameters (d,), their standard errors (d,), loss and kernel."""
-    n = min(_WINDOW, *(m - m % 2 for m in image.shape))
-    dtype, d = image.dtype, len(family.parameters)
-    used, basis, leakage = _grid(n, dtype)
-    data = jnp.log(_periodogram(image, n) + jnp.finfo(dtype).tiny)[used]
+    n = spectrum_size(image.shape)
+    return fit_spectrum(periodogram(image, n=n), family=family, size=size, starts=starts)
+
+
+def spectrum_size(shape: tuple[int, ...]) -> int:
+    """The side of the windows for images of this shape."""
+    return min(_WINDOW, *(m - m % 2 for m in shape[-2:]))
+
+
+def fit_spectrum(
+    power: Array,
+    reliable: Array | None = None,
+    candidates: Array | None = None,
+    *,
+    family: Family,
+    size: int,
+    starts: int,
+) -> tuple[Array, Array, Array, Array]:
+    """Parameters (d,), their standard errors (d,), loss and kernel, from a periodogram.
+
+    Args:
+        power: (n, n // 2 + 1), from `periodogram`.
+        reliable: of the same shape, 1 where the periodogram is to be believed, 0 elsewhere.
+        candidates: (m, d) parameters to look at, in the order of their layers, m a multiple of
+            `starts`; default spread over the family's range.
+        family, size, starts: as for `fit_blind`.
+    """
+    if candidates is None:
+        count = _LAYER[min(len(family.parameters), 2)] * starts
+        free = _fit.spread(family, count, power.dtype)
+        free = free[jnp.argsort(free[:, 0])]
+    else:
+        free = _fit.free(family, candidates.astype(power.dtype))
+    believed, basis, leakage = _grid(power.shape[0], power.dtype)
+    if reliable is not None:
+        believed = believed * reliable.astype(power.dtype)
+    return _fit_spectrum(
+        power, believed, free, basis, leakage, family=family, size=size, starts=starts
+    )
+
+
+# The grid comes as arguments: as constants it would be folded, for half a minute.
+@functools.partial(jax.jit, static_argnames=("family", "size", "starts"))
+def _fit_spectrum(
+    power: Array,
+    believed: Array,
+    candidates: Array,
+    basis: Array,
+    leakage: Array,
+    *,
+    family: Family,
+    size: int,
+    starts: int,
+) -> tuple[Array, Array, Array, Array]:
+    n, dtype, d = power.shape[0], power.dtype, len(family.parameters)
+    tiny = jnp.finfo(dtype).tiny
+    data, believed = jnp.log(power + tiny).ravel(), believed.ravel()
     mean = jnp.asarray(_PRIOR_MEAN, dtype)
     weight = jnp.asarray(1 / _PRIOR_SPREAD, dtype)
 
     def spectrum(free: Array, coefficients: Array) -> Array:
-        """The expected periodogram without the floor, where it is used."""
+        """The expected periodogram without the floor."""
         kernel = family.kernel(*_fit.physical(family, free), size=size)
         power = jnp.abs(jnp.fft.rfft2(kernel, (n, n))) ** 2
-        power = power * jnp.exp(jnp.tensordot(coefficients, basis, 1))
+        power = power * jnp.exp(coefficients @ basis).reshape(power.shape)
         leaked = jnp.fft.rfft2(jnp.fft.irfft2(power, (n, n)) * leakage)
-        return jnp.maximum(jnp.real(leaked)[used], 0)
+        return jnp.maximum(jnp.real(leaked), 0).ravel()
+
+    some = slice(None, None, _EVERY)
+    few_data, few_believed, few_basis = data[some], believed[some], basis[:, some]
+    # Of what is believed, or of all where nothing is.
+    heard = (few_believed > 0) | ~jnp.any(few_believed > 0)
+    median = jnp.nanmedian(jnp.where(heard, few_data, jnp.nan))
+    # Half below where the spectrum is lowest, for some of that is image.
+    lowest = jnp.quantile(few_data, 0.02) - 0.5
 
     def residual(point: Array) -> Array:
         free, coefficients, floor = point[:d], point[d:-1], point[-1]
-        misfit = data - jnp.log(spectrum(free, coefficients) + jnp.exp(floor))
-        return jnp.concatenate([misfit / _MISFIT, (coefficients - mean) * weight])
+        misfit = data - jnp.log(spectrum(free, coefficients) + jnp.exp(floor) + tiny)
+        prior = [(coefficients - mean) * weight, (floor - lowest)[None] * _FLOOR_WEIGHT]
+        return jnp.concatenate([believed * misfit / _MISFIT, *prior])
 
     def loss(point: Array) -> Array:
-        return jnp.mean(residual(point) ** 2) * _MISFIT**2
+        """Mean squared misfit; infinite for a kernel that `size` cuts off."""
+        kernel = family.kernel(*_fit.physical(family, point[:d]), size=size)
+        rim = jnp.sum(kernel) - jnp.sum(kernel[1:-1, 1:-1])
+        value = jnp.sum(residual(point) ** 2) * _MISFIT**2 / jnp.maximum(jnp.sum(believed), 1)
+        return jnp.where(rim > 1 / size, jnp.inf, value)
 
     def completed(free: Array) -> Array:
         """The point with the coefficients and the floor that suit this kernel.
 
         The coefficients act outside the leakage here, which spares a transform a step.
         """
-        shape = spectrum(free, mean)
+        shape = spectrum(free, mean)[some]
 
         def misfit(rest: Array) -> Array:
             change = rest[:-1] - mean
-            expected = shape * jnp.exp(change @ basis[:, *used]) + jnp.exp(rest[-1])
-            return jnp.concatenate([(data - jnp.log(expected)) / _MISFIT, change * weight])
+            expected = shape * jnp.exp(change @ few_basis) + jnp.exp(rest[-1]) + tiny
+            misfit = few_believed * (few_data - jnp.log(expected)) * _EVERY**0.5 / _MISFIT
+            floor = (rest[-1] - lowest)[None] * _FLOOR_WEIGHT
+            return jnp.concatenate([misfit, change * weight, floor])
 
-        # The floor is where the spectrum is lowest; half below, for some of it is image.
-        level = jnp.median(data) - jnp.median(jnp.log(shape + jnp.finfo(dtype).tiny))
-        rest = jnp.append(mean.at[0].set(level), jnp.quantile(data, 0.02) - 0.5)
+        rest = jnp.append(mean.at[0].set(median - jnp.median(jnp.log(shape + tiny))), lowest)
         return jnp.concatenate([free, _fit.polished(misfit, rest, _COMPLETING_STEPS)[0]])
 
     # The best of each layer of the first parameter: every lobe of the spectrum is a valley.
-    candidates = _fit.spread(family, _LAYER[min(d, 2)] * starts, dtype)
-    candidates = candidates[jnp.argsort(candidates[:, 0])]
     points = lax.map(completed, candidates, batch_size=8)
     losses = lax.map(loss, points, batch_size=8).reshape(starts, -1)
     points = points.reshape(*losses.shape, -1)[jnp.arange(starts), jnp.argmin(losses, axis=1)]
-    points = jax.vmap(lambda point: _fit.polished(residual, point)[0])(points)
-    best = _fit.best_of(loss, points, 1)[0]
-    best, jacobian, _ = _fit.polished(residual, best)
+    points, jacobians, _ = jax.vmap(lambda point: _fit.polished(residual, point))(points)
+    losses = jax.vmap(loss)(points)
+    found = jnp.argmin(jnp.where(jnp.isnan(losses), jnp.inf, losses))
+    best, jacobian = points[found], jacobians[found]
     covariance = _fit.inverse(jacobian.T @ jacobian)
     theta, errors = _fit.with_errors(family, best[:d], covariance[:d, :d])
-    return theta, errors, loss(best), family.kernel(*theta, size=size)
+    return theta, errors, losses[found], family.kernel(*theta, size=size)
 
 
 def _hann(n: int) -> np.ndarray:
@@ -177,33 +246,40 @@ def _hann(n: int) -> np.ndarray:
     return window / np.sqrt(np.sum(window**2))
 
 
-def _grid(n: int, dtype: jnp.dtype) -> tuple[tuple[np.ndarray, ...], Array, Array]:
-    """Which frequencies count, the form of sharp spectra there, and the window's leakage.
-
-    Multiplying an autocorrelation by that of the window is convolving the spectrum with the
-    window's power.
-    """
+@functools.cache
+def _tables(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     v, u = np.fft.fftfreq(n)[:, None], np.fft.rfftfreq(n)[None, :]
     rho, direction = np.hypot(u, v), np.arctan2(-v, u)
     # Of two conjugate frequencies one.
     once = np.ones(rho.shape, bool)
     once[n // 2 + 1 :, [0, -1]] = False
-    used = np.nonzero(once & (rho > _LOWEST / n))
     floor = np.maximum(rho, 1 / n)
     basis = [np.ones_like(rho), -np.log(floor / 0.1), -(rho**2)]
     basis += [f(m * direction) for m in (2, 4) for f in (np.cos, np.sin)]
     correlation = np.fft.irfft2(np.abs(np.fft.rfft2(_hann(n), (2 * n, 2 * n))) ** 2)
     lags = np.fft.fftfreq(n, 1 / n).astype(int)
-    leakage = correlation[np.ix_(lags, lags)]
-    return used, jnp.asarray(np.stack(basis), dtype), jnp.asarray(leakage, dtype)
+    return once & (rho > _LOWEST / n), np.stack(basis), correlation[np.ix_(lags, lags)]
 
 
-def _periodogram(image: Array, n: int) -> Array:
-    """Power spectrum averaged over half-overlapping windows, (n, n // 2 + 1).
+def _grid(n: int, dtype: jnp.dtype) -> tuple[Array, Array, Array]:
+    """Which frequencies count, the form of sharp spectra (7, all of them), the window's leakage.
+
+    Multiplying an autocorrelation by that of the window is convolving the spectrum with the
+    window's power.
+    """
+    used, basis, leakage = _tables(n)
+    flat = basis.reshape(len(basis), -1)
+    return jnp.asarray(used, dtype), jnp.asarray(flat, dtype), jnp.asarray(leakage, dtype)
+
+
+@functools.partial(jax.jit, static_argnames="n")
+def periodogram(image: Array, *, n: int) -> Array:
+    """Power spectrum averaged over windows that overlap by half, (n, n // 2 + 1).
 
     A window's weight falls with its contrast: no single edge rules, and flat ones do not count.
+    Of a large image the windows are a regular sample.
     """
-    corners = [sorted({*range(0, length - n + 1, n // 2), length - n}) for length in image.shape]
+    corners = [_corners(length, n) for length in image.shape]
     crops = jnp.stack([image[r : r + n, c : c + n] for r in corners[0] for c in corners[1]])
     window = jnp.asarray(_hann(n), image.dtype)[None]
     mean = jnp.sum(crops * window**2, axis=(1, 2), keepdims=True)
@@ -212,3 +288,8 @@ def _periodogram(image: Array, n: int) -> Array:
     weight = 1 / (energy + jnp.median(energy) + jnp.finfo(image.dtype).tiny)
     power = jnp.abs(jnp.fft.rfft2(crops)) ** 2
     return jnp.einsum("w,wij->ij", weight, power) / jnp.sum(weight)
+
+
+def _corners(length: int, n: int) -> list[int]:
+    count = min(-(-2 * (length - n) // n) + 1, _MOST_WINDOWS)
+    return sorted({round(corner) for corner in np.linspace(0, length - n, count)})

@@ -255,11 +255,11 @@ def _answer(file: Path, weights: dict[str, Path] | None, picture: Path | None) -
         return _Answer(entry, "", f"{file}: {estimate.status}")
     if estimate.status != "ok":
         return _Answer(entry, f"{file}: no answer\n  {estimate.status}", "")
-    certainty = _analyze.percent(float(estimate.probabilities.max()))
+    certainty = _analyze.percent(float(estimate.answers.max()))
     read = f"n = {len(estimate.boxes)} patches"
     found = _analyze.parameter_phrase(estimate.parameters, estimate.spread)
-    line = f"{file}: {estimate.label}, probability {certainty} ({read})\n  {found}"
-    return _Answer(entry, line, "")
+    line = f"{file}: {estimate.label}, probability {certainty} ({read})"
+    return _Answer(entry, f"{line}\n  {found}" if found else line, "")
 
 
 def _refused(file: Path, fault: str) -> _Answer:

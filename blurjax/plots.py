@@ -28,6 +28,7 @@ __all__ = [
     "COLOURS",
     "Blur",
     "analysis",
+    "comparison",
     "confusion",
     "filters",
     "gallery",
@@ -42,6 +43,7 @@ COLOURS = {"gaussian": "#0072B2", "motion": "#D55E00", "defocus": "#009E73"}
 
 Source: Okabe & Ito, Color Universal Design, 2008.
 """
+_ANSWER_COLOURS = {**COLOURS, "sharp": "#E69F00", "no dominant blur": "#999999"}
 
 _NEUTRAL = "#555555"
 _DOTS_PER_INCH = 110
@@ -72,7 +74,8 @@ def analysis(
     """An image and what `blurjax.analyze` says about it (host).
 
     Left the image in gray, as it was read, with the patches that voted in the colour of their
-    vote; right the probabilities, and the estimated PSF or the reason why there is none.
+    vote; right the probability of each answer, and the estimated PSF or the reason why there is
+    none.
 
     Args:
         image: (H, W) or (H, W, 3), in [0, 1].
@@ -89,7 +92,7 @@ def analysis(
     if estimate.status == "ok":
         _draw_probabilities(figure.add_subplot(grid[0, 1]), estimate)
         axes = figure.add_subplot(grid[1, 1])
-        _draw_psf(axes, Blur(estimate.label, estimate.parameters))
+        _draw_answer(axes, Blur(estimate.label, estimate.parameters))
         axes.set_title(
             "Estimated PSF: " + _broken(estimate.label, estimate.parameters, estimate.spread),
             fontsize=10,
@@ -141,7 +144,7 @@ def overview(
             if blur is None:
                 _draw_text(place, missing, width=20)
             else:
-                _draw_psf(place, blur, size=span)
+                _draw_answer(place, blur, size=span)
                 place.set_title(_broken(blur.label, blur.parameters), fontsize=10)
     return figure
 
@@ -320,6 +323,58 @@ def gallery(patches: ArrayLike, captions: Sequence[str]) -> "matplotlib.figure.F
     return figure
 
 
+def comparison(
+    images: Sequence[ArrayLike],
+    captions: Sequence[str],
+    detail: tuple[int, int, int],
+    *,
+    title: str = "",
+) -> "matplotlib.figure.Figure":
+    """Versions of one photograph side by side, and the same detail of each beneath (host).
+
+    Args:
+        images: (H, W) each, of one shape, in [0, 1]: all are drawn with the same contrast.
+        captions: one for each; line breaks are kept.
+        detail: row, column and side in pixels of the square that is drawn enlarged.
+        title: above them all; a file's name, say.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: no image, images of different shapes, another number of captions, or a detail
+            that is not within the image.
+    """
+    shown = [np.asarray(image, np.float32) for image in images]
+    shapes = {image.shape for image in shown}
+    if len(shapes) != 1 or shown[0].ndim != 2 or len(captions) != len(shown):
+        raise ValueError(
+            f"images are {sorted(shapes)} with {len(captions)} captions; pass at least one (H, W), "
+            "all of one shape, and a caption each"
+        )
+    height, width = shown[0].shape
+    row, column, side = detail
+    if min(row, column) < 0 or side < 1 or row + side > height or column + side > width:
+        raise ValueError(f"detail is {detail}; it must lie within {height} x {width} pixels")
+    figure = _figure(2.9 * len(shown), 2.9 * (1 + min(height / width, 2)) + 1.1)
+    grid = figure.subplots(2, len(shown), squeeze=False, height_ratios=(min(height / width, 2), 1))
+    for (upper, lower), image, caption in zip(grid.T, shown, captions, strict=True):
+        for axes, part in (
+            (upper, image),
+            (lower, image[row : row + side, column : column + side]),
+        ):
+            axes.imshow(part, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            axes.set(xticks=[], yticks=[])
+        upper.set_title(caption, fontsize=10, parse_math=False)
+        frame = [column, column + side, column + side, column, column]
+        sides = [row, row, row + side, row + side, row]
+        upper.plot(np.array(frame) - 0.5, np.array(sides) - 0.5, color="#E69F00", linewidth=1)
+    grid[0, 0].set_ylabel(f"{width} x {height} px")
+    grid[1, 0].set_ylabel(f"the marked {side} x {side} px")
+    figure.suptitle(title, fontsize=11, parse_math=False)
+    return figure
+
+
 def filters(
     images: ArrayLike, *, titles: Sequence[str] = (), what: str = "filters"
 ) -> "matplotlib.figure.Figure":
@@ -470,19 +525,28 @@ def _draw_votes(
 
 
 def _draw_probabilities(axes: "matplotlib.axes.Axes", estimate: blur_type.Estimate) -> None:
-    names = list(COLOURS)
-    bars = axes.barh(names, 100 * estimate.probabilities, color=list(COLOURS.values()))
-    axes.bar_label(bars, [percent(p) for p in estimate.probabilities], padding=4)
+    colours = list(_ANSWER_COLOURS.values())
+    bars = axes.barh(list(_ANSWER_COLOURS), 100 * estimate.answers, color=colours)
+    axes.bar_label(bars, [percent(p) for p in estimate.answers], padding=4)
     # Room for the label beside a full bar.
     axes.set(xlim=(0, 125), xticks=range(0, 101, 25), xlabel="probability (%)")
-    axes.set_title(f"Blur type, n = {len(estimate.boxes)} patches", fontsize=11)
+    axes.set_title(f"Blur, n = {len(estimate.boxes)} patches", fontsize=11)
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def _psf_size(blur: Blur) -> int:
+    if blur.label not in COLOURS:
+        return 3
     size = psf.support(blur.label, *blur.parameters.values(), mass=0.999)
     return max(size, 3)
+
+
+def _draw_answer(axes: "matplotlib.axes.Axes", blur: Blur, *, size: int | None = None) -> None:
+    if blur.label in COLOURS:
+        _draw_psf(axes, blur, size=size)
+    else:
+        _draw_text(axes, f"{blur.label}: no kernel to draw", width=24)
 
 
 def _draw_psf(axes: "matplotlib.axes.Axes", blur: Blur, *, size: int | None = None) -> None:

@@ -1,18 +1,25 @@
 """`python -m eval <protocol>`: see `python -m eval --help`."""
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import tyro
 
 from blurjax.images import ImageError
 from blurjax.weights import WeightsError
-from eval import blur_type
+from eval import blur_type, blur_type_seed, fit_blind
 
 
 def main() -> int:
     """Run a protocol from the command line; 0 when done, 1 after a sentence that says why not."""
+    protocols: dict[str, Callable[..., Any]] = {
+        "blur_type": blur_type.evaluate,
+        "blur_type_seed": blur_type_seed.evaluate,
+        "fit_blind": fit_blind.evaluate,
+    }
     try:
-        tyro.extras.subcommand_cli_from_dict({"blur_type": blur_type.evaluate}, prog="eval")
+        tyro.extras.subcommand_cli_from_dict(protocols, prog="eval")
     except (ImageError, WeightsError, ValueError) as error:
         print(f"eval: {error}", file=sys.stderr)
         return 1

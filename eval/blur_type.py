@@ -1,19 +1,24 @@
 """How well blur_type does on any folder of sharp photographs, beside its yardsticks."""
 
 import functools
+import io
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.ndimage
+from PIL import Image
 
 from blurjax import blur_type, data, imaging, metrics, plots, psf
-from blurjax.blur_type import LABELS, PATCH, Batch, Config
+from blurjax.blur_type import ANSWERS, KINDS, LABELS, PATCH, Batch, Config
+from blurjax.blur_type.samples import mixed_kernels
 from eval import report
+from eval.photographs import chosen
 
 Variables = dict[str, Any]
 Arrays = Any
@@ -22,9 +27,9 @@ Arrays = Any
 # The yardsticks' weights belong to the evaluation, not to the library.
 _BASELINES = Path(__file__).parent / "weights"
 _NAMES = {
+    "compact_random_start": "published network, random start",
     "softmax": "softmax regression, same feature",
-    "compact_random_start": "same network, random start",
-    "conv": "small CNN, same patch",
+    "conv": "small CNN, same patch, trained without noise",
 }
 _TILE = 144
 _TILES_PER_IMAGE = 6
@@ -50,7 +55,7 @@ def evaluate(
         out: folder for report.json and the figures.
         split: "test" keeps only the tenth that training on the same folders never looks at.
         patches: of each photograph and for each texture rule, a multiple of 3.
-        photographs: whole photographs to blur uniformly, once by each type; 0 for none.
+        photographs: whole photographs to blur uniformly, once in each way; 0 for none.
         weights: a weights file or checkpoint; default the shipped weights.
         baselines: also evaluate the yardsticks.
         seed: of everything random.
@@ -61,20 +66,13 @@ def evaluate(
     started = time.monotonic()
     if patches < 3 or patches % 3:
         raise ValueError(f"patches is {patches}; the types share them: give a multiple of 3")
-    source = (
-        data.concatenate(*(data.folder(root) for root in images))
-        if images
-        else data.embedded("test")
-    )
-    if split == "test":
-        source = data.split(source)[2]
-    if not len(source):
-        raise ValueError("no photograph is left to evaluate on; give --split all or more images")
+    source = chosen(images, split)
     tiles = data.tiles(source, _TILE, per_image=_TILES_PER_IMAGE)
     variables, config = blur_type.load(weights)
 
-    networks = {"published network": (variables, config)}
+    networks = {"default network" if weights is None else str(weights): (variables, config)}
     if baselines:
+        networks["published network"] = blur_type.load("published")
         for name, title in _NAMES.items():
             networks[title] = blur_type.load(_BASELINES / f"blur_type_{name}.npz")
 
@@ -113,14 +111,15 @@ def evaluate(
     }
     result["classification"] = {
         title: {
-            f"{rule}/{light}": _classification(_logits(*network, batch.patches), batch)
+            f"{rule}/{light}": classification(_logits(network, batch.patches), batch)
             for (rule, light), batch in sets.items()
         }
         for title, network in networks.items()
     }
-    prediction = {k: _predictions(variables, config, b.patches) for k, b in sets.items()}
+    result["robustness"] = _robustness(key, tiles, networks, config, patches)
+    prediction = {k: predictions(variables, config, b.patches) for k, b in sets.items()}
     result["parameters"] = {
-        f"{rule}/{light}": _parameter_errors(prediction[rule, light], batch, config)
+        f"{rule}/{light}": parameter_errors(prediction[rule, light], batch, config)
         for (rule, light), batch in sets.items()
     }
     main = ("textured", "encoded")
@@ -134,6 +133,30 @@ def evaluate(
     path = report.write(out, result)
     print(f"{path} and {', '.join(p.name for p in figures)} written in {result['seconds']} s")
     return result
+
+
+def _robustness(
+    key: jax.Array, tiles: data.Tiles, networks: dict[str, Any], config: Config, patches: int
+) -> dict[str, Any]:
+    """Rates of every network on textured patches with noise and compression."""
+    conditions: dict[str, dict[str, Any]] = {
+        **{f"noise {level}/255": {"noise": level / 255} for level in (0, 1, 2, 3, 5)},
+        **{f"JPEG {quality}": {"quality": float(quality)} for quality in (95, 90, 75, 50)},
+    }
+    sharp = jnp.asarray(tiles.images)
+    out: dict[str, Any] = {title: {} for title in networks}
+    for i, (condition, options) in enumerate(conditions.items()):
+        batch = _balanced(
+            functools.partial(_ours, tiles=sharp, config=config, light="encoded", **options),
+            jax.random.fold_in(key, 200 + i),
+            tiles.index,
+            "textured",
+            patches,
+        )
+        for title, network in networks.items():
+            found = classification(_logits(network, batch.patches), batch)
+            out[title][condition] = found
+    return out
 
 
 def _balanced(
@@ -167,7 +190,16 @@ def _balanced(
     return jax.tree.map(lambda *x: np.concatenate(x) if x[0].ndim else np.mean(x), *kept)
 
 
-def _ours(key: jax.Array, rule: str, *, tiles: jax.Array, config: Config, light: str) -> Batch:
+def _ours(
+    key: jax.Array,
+    rule: str,
+    *,
+    tiles: jax.Array,
+    config: Config,
+    light: str,
+    noise: float | None = None,
+    quality: float | None = None,
+) -> Batch:
     return blur_type.sample(
         key,
         tiles,
@@ -175,6 +207,8 @@ def _ours(key: jax.Array, rule: str, *, tiles: jax.Array, config: Config, light:
         n=_CHUNK,
         linear="always" if light == "linear" else "never",
         sampling="area",
+        noise=noise,
+        quality=quality,
         rule=rule,
         candidates=1,
     )
@@ -238,18 +272,21 @@ def _in_pieces(f: Callable[[jax.Array], Any], patches: Arrays) -> Any:
     return jax.tree.map(lambda *x: np.concatenate(x), *pieces)
 
 
-def _logits(variables: Variables, config: Config, patches: Arrays) -> Arrays:
+def _logits(network: tuple[Variables, Config], patches: Arrays) -> Arrays:
+    variables, config = network
     return _in_pieces(lambda x: _apply(variables, x, config), patches)
 
 
-def _predictions(variables: Variables, config: Config, patches: Arrays) -> blur_type.Prediction:
+def predictions(variables: Variables, config: Config, patches: Arrays) -> blur_type.Prediction:
+    """Answers for any number of patches."""
     return _in_pieces(lambda x: blur_type.predict(variables, x, config), patches)
 
 
 _apply = jax.jit(blur_type.apply, static_argnames=("config", "train"))
 
 
-def _classification(logits: Arrays, batch: Batch) -> dict[str, Any]:
+def classification(logits: Arrays, batch: Batch) -> dict[str, Any]:
+    """Rate, its error over photographs, calibration and confusion of one network on a batch."""
     probabilities = jax.nn.softmax(logits)
     label, confidence = np.argmax(logits, 1), np.max(probabilities, 1)
     right = label == batch.label
@@ -286,7 +323,7 @@ def _truth(name: str, batch: Batch) -> Arrays:
     return batch.angle if name == "angle" else batch.size
 
 
-def _parameter_errors(
+def parameter_errors(
     prediction: blur_type.Prediction, batch: Batch, config: Config
 ) -> dict[str, dict[str, Any]]:
     """Mean absolute errors: of the true type's GRNN, where stage 1 chose it, and of a constant."""
@@ -336,47 +373,168 @@ def _deciles(prediction: blur_type.Prediction, batch: Batch) -> dict[str, list[d
 def _whole(
     source: data.Source, most: int, variables: Variables, config: Config, seed: int
 ) -> dict[str, Any]:
-    """Every photograph blurred uniformly once by each type, and read as a user would."""
+    """Photographs blurred once in each way and read as a user would, in each condition.
+
+    Noise and compression are tried on every third photograph.
+    """
     rng = np.random.default_rng(seed)
     order = np.sort(rng.permutation(len(source))[:most])
-    right, refused, wrong = 0, [], []
-    errors: dict[str, list[float]] = {name: [] for name in _PARAMETERS}
-    for i in order:
-        sharp = jnp.asarray(source[int(i)])
-        for label, name in enumerate(LABELS):
-            size = rng.uniform(*getattr(config, _PARAMETERS[(0, 1, 3)[label]]))
-            angle = rng.uniform(0, np.pi)
-            kernel = _kernel(name, size, angle, config)
-            blurred = imaging.quantise(imaging.blur(sharp, kernel, boundary="reflect"))
-            answer = blur_type.estimate(blurred, variables, config)
-            if answer.status != "ok":
-                refused.append(source.names[int(i)])
-                continue
-            if answer.label != name:
-                wrong.append([source.names[int(i)], name, size, answer.label])
-                continue
-            right += 1
-            if name == "gaussian":
-                variance = psf.moments(kernel).covariance
-                size = float(jnp.sqrt((variance[0, 0] + variance[1, 1]) / 2))
-            true = {"sigma": size, "length": size, "angle": angle, "radius": size}
-            for parameter, value in answer.parameters.items():
-                error = _error(parameter, np.array(value), np.array(true[parameter]))
-                errors[parameter].append(float(error))
-    answered = 3 * len(order) - len(refused)
+    result: dict[str, Any] = {}
+    for condition in _CONDITIONS:
+        chosen = order if condition == _CLEAN else order[::3]
+        cases = []
+        for number, i in enumerate(chosen):
+            sharp = jnp.asarray(source[int(i)])
+            for way in _WAYS:
+                case = _Case(*_blurred(rng, sharp, way, config))
+                seen = _photographed(rng, case.image, condition)
+                cases.append(_asked(seen, case, way, source.names[int(i)], variables, config))
+            if number % 10 == 9 or number == len(chosen) - 1:
+                print(
+                    f"{condition}: {number + 1} of {len(chosen)} photographs read", file=sys.stderr
+                )
+        result[condition] = _summed(cases)
+    return result
+
+
+_CLEAN = "as they are"
+_CONDITIONS = {_CLEAN: (0.0, 0), "noise 3/255": (3 / 255, 0), "JPEG 75": (0.0, 75)}
+_BEYOND = "beyond the ranges"
+_WAYS = (*KINDS, _BEYOND)
+
+
+class _Case(NamedTuple):
+    image: np.ndarray
+    label: str
+    """The right answer."""
+    truth: dict[str, float]
+
+
+def _blurred(
+    rng: np.random.Generator, sharp: jax.Array, way: str, config: Config
+) -> tuple[np.ndarray, str, dict[str, float]]:
+    """A photograph blurred, the right answer about it and the true parameters."""
+    if way == "sharp":
+        return np.asarray(sharp), "sharp", {}
+    if way == "mixed":
+        key = jax.random.key(int(rng.integers(2**31)))
+        kernel = _mixed(key, config)[0]
+        return _through(sharp, kernel), "no dominant blur", {}
+    name = LABELS[int(rng.integers(3))] if way == _BEYOND else way
+    low, high = getattr(config, _PARAMETERS[(0, 1, 3)[LABELS.index(name)]])
+    size = rng.uniform(1.05 * high, 1.6 * high) if way == _BEYOND else rng.uniform(low, high)
+    angle = rng.uniform(0, np.pi)
+    kernel = _kernel(name, size, angle, config)
+    if name == "gaussian":
+        variance = psf.moments(kernel).covariance
+        size = float(jnp.sqrt((variance[0, 0] + variance[1, 1]) / 2))
+    truth = {
+        "gaussian": {"sigma": size},
+        "motion": {"length": size, "angle": angle},
+        "defocus": {"radius": size},
+    }[name]
+    return _through(sharp, kernel), name, truth
+
+
+def _through(sharp: jax.Array, kernel: jax.Array) -> np.ndarray:
+    return np.asarray(imaging.blur(sharp, kernel, boundary="reflect"))
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _mixed(key: jax.Array, config: Config) -> jax.Array:
+    return mixed_kernels(key, 1, 41, config)
+
+
+def _photographed(rng: np.random.Generator, image: np.ndarray, condition: str) -> np.ndarray:
+    noise, quality = _CONDITIONS[condition]
+    levels = 255 * np.clip(image + noise * rng.standard_normal(image.shape), 0, 1)
+    levels = np.round(levels).astype(np.uint8)
+    if quality:
+        # Pillow's compression, not ours.
+        file = io.BytesIO()
+        Image.fromarray(levels).save(file, "JPEG", quality=quality)
+        levels = np.asarray(Image.open(file))
+    return levels
+
+
+def _asked(
+    seen: np.ndarray, case: _Case, way: str, name: str, variables: Variables, config: Config
+) -> dict[str, Any]:
+    """The answer about one photograph beside the truth."""
+    answer = blur_type.estimate(seen, variables, config)
+    errors, units = {}, {}
+    if answer.label == case.label:
+        for parameter, value in answer.parameters.items():
+            error = _error(parameter, np.array(value), np.array(case.truth[parameter]))
+            errors[parameter] = float(error)
+            spread = answer.spread[parameter]
+            spread = np.degrees(spread) if parameter == "angle" else spread
+            units[parameter] = float(error) / max(spread, 1e-9)
     return {
-        "photographs": len(order),
-        "blurred": 3 * len(order),
-        "refused_too_little_texture": len(refused),
-        "rate_of_answered": right / max(answered, 1),
-        "rate_of_all": right / (3 * len(order)),
-        "mean_absolute_error": {k: float(np.mean(v)) if v else None for k, v in errors.items()},
-        "wrong": wrong,
+        "photograph": name,
+        "way": way,
+        "true": case.label,
+        "truth": case.truth,
+        "status": answer.status,
+        "said": answer.label,
+        "answers": answer.answers,
+        "errors": errors,
+        "errors_in_spreads": units,
+    }
+
+
+def _summed(cases: list[dict[str, Any]]) -> dict[str, Any]:
+    answered = [c for c in cases if c["status"] == "ok"]
+    blurred = [c for c in answered if c["way"] in LABELS]
+    probabilities = jnp.asarray(np.stack([c["answers"] for c in answered]))
+    truth = jnp.asarray([ANSWERS.index(c["true"]) for c in answered])
+    parameters = {}
+    for parameter in _PARAMETERS:
+        errors = np.array([c["errors"][parameter] for c in blurred if parameter in c["errors"]])
+        units = np.array(
+            [c["errors_in_spreads"][parameter] for c in blurred if parameter in c["errors"]]
+        )
+        if len(errors):
+            parameters[parameter] = {
+                "n": len(errors),
+                "mean": float(errors.mean()),
+                "median": float(np.median(errors)),
+                "quantile_90": float(np.quantile(errors, 0.9)),
+                "within_1_spread": float(np.mean(units < 1)),
+                "within_2_spreads": float(np.mean(units < 2)),
+            }
+    return {
+        "photographs": len({c["photograph"] for c in cases}),
+        "n": len(cases),
+        "refused_too_little_texture": len(cases) - len(answered),
+        "rate_of_blurred": float(np.mean([c["said"] == c["true"] for c in blurred])),
+        "n_blurred": len(blurred),
+        "expected_calibration_error": float(
+            metrics.expected_calibration_error(probabilities, truth)
+        ),
+        "said": {
+            way: {
+                said: sum(c["said"] == said for c in answered if c["way"] == way)
+                for said in ANSWERS
+            }
+            for way in _WAYS
+        },
+        "right": {
+            way: float(np.mean([c["said"] == c["true"] for c in answered if c["way"] == way]))
+            for way in _WAYS
+        },
+        "parameters": parameters,
+        "wrong": [
+            [c["photograph"], c["way"], c["truth"], c["said"], float(max(c["answers"]))]
+            for c in answered
+            if c["said"] != c["true"]
+        ],
     }
 
 
 def _kernel(name: str, size: float, angle: float, config: Config) -> jax.Array:
-    k = 2 * blur_type.margin(config) + 1
+    # Large enough for what lies beyond the ranges.
+    k = 2 * round(1.6 * blur_type.margin(config)) + 1
     if name == "gaussian":
         return psf.gaussian(np.float32(size), size=k)
     if name == "motion":
@@ -419,12 +577,46 @@ def _show(result: dict[str, Any], sets: dict[tuple[str, str], Batch]) -> None:
                 for name, e in result["parameters"][rule].items()
             ],
         )
-    if result["whole_photographs"]:
-        w = result["whole_photographs"]
-        print(
-            f"whole photographs: {100 * w['rate_of_answered']:.1f} % right of "
-            f"{w['blurred'] - w['refused_too_little_texture']} answered, "
-            f"{w['refused_too_little_texture']} of {w['blurred']} refused (too little texture)"
+    robustness = result["robustness"]
+    conditions = list(next(iter(robustness.values())))
+    report.table(
+        "Textured patches, rate (expected calibration error) by condition",
+        ["network", *conditions],
+        [
+            [
+                title,
+                *(
+                    f"{100 * r['rate']:.1f} ({r['expected_calibration_error']:.3f})"
+                    for r in rows.values()
+                ),
+            ]
+            for title, rows in robustness.items()
+        ],
+    )
+    for condition, whole in (result["whole_photographs"] or {}).items():
+        report.table(
+            f"{whole['photographs']} whole photographs, {condition}: "
+            f"{100 * whole['rate_of_blurred']:.1f} % right of {whole['n_blurred']} blurred within "
+            f"the ranges; ECE {whole['expected_calibration_error']:.3f}; "
+            f"{whole['refused_too_little_texture']} of {whole['n']} refused (too little texture)",
+            ["blurred by", *(f"said {name}" for name in ANSWERS), "right, %"],
+            [
+                [way, *(str(n) for n in row.values()), f"{100 * whole['right'][way]:.1f}"]
+                for way, row in whole["said"].items()
+            ],
+        )
+        report.table(
+            f"Parameters, {condition}: absolute error (degrees for the angle, pixels)",
+            ["parameter", "n", "mean", "median", "90 %", "within 1 spread", "within 2"],
+            [
+                [
+                    name,
+                    str(e["n"]),
+                    *(f"{e[k]:.3f}" for k in ("mean", "median", "quantile_90")),
+                    *(f"{100 * e[k]:.0f} %" for k in ("within_1_spread", "within_2_spreads")),
+                ]
+                for name, e in whole["parameters"].items()
+            ],
         )
 
 

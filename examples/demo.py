@@ -118,7 +118,7 @@ def table(
             case.file.name,
             str(case.truth or "not known"),
             str(found or system["status"]),
-            f"{max(system['probabilities'].values()):.3f}" if found else "",
+            f"{max(system['answers'].values()):.3f}" if found else "",
         )
     return rows
 

@@ -26,6 +26,7 @@ def made_up(label, parameters):
             votes=np.array([1, 7, 2]),
             boxes=np.zeros((10, 4), int),
             choices=np.ones(10, int),
+            answers=np.array([0.1, 0.6, 0.2, 0.05, 0.05]),
         )
     )
 

@@ -25,7 +25,7 @@ ALLOWED = {
     "images": GROUND,
     "data": GROUND | {"images"},
     "checkpoint": GROUND,
-    **{system: BELOW_SYSTEMS | {"checkpoint"} for system in SYSTEMS},
+    **{system: BELOW_SYSTEMS | {"checkpoint", "_fit_blind"} for system in SYSTEMS},
     "_analyze": BELOW_SYSTEMS | SYSTEMS,
     "_fit": PHYSICS | {"imaging"},
     "_fit_blind": PHYSICS | {"_fit"},

@@ -29,13 +29,22 @@ def estimate(label, parameters):
         votes=np.array([1, 1, 1]),
         boxes=boxes,
         choices=np.array([0, 1, 2]),
+        answers=np.array([0.2, 0.6, 0.1, 0.06, 0.04]),
     )
 
 
 def refused(reason):
     empty = np.zeros(0, int)
     return blur_type.Estimate(
-        reason, "unknown", np.full(3, 1 / 3), {}, {}, np.zeros(3, int), np.zeros((0, 4), int), empty
+        status=reason,
+        label="unknown",
+        probabilities=np.full(3, 1 / 3),
+        parameters={},
+        spread={},
+        votes=np.zeros(3, int),
+        boxes=np.zeros((0, 4), int),
+        choices=empty,
+        answers=np.full(5, 0.2),
     )
 
 
@@ -127,6 +136,29 @@ def test_gallery_shows_every_patch(n):
     assert f"patch {n - 1}." in words(figure) and f"n = {n} patches of 32 x 32 px" in words(figure)
     with pytest.raises(ValueError, match="captions"):
         plots.gallery(np.zeros((n, 32, 32)), [])
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (90, 30)])
+def test_comparison_shows_all_alike_and_the_detail_beneath(shape):
+    ramp = np.linspace(0.2, 0.6, math.prod(shape), dtype=np.float32).reshape(shape)
+    figure = plots.comparison([ramp, 2 * ramp], ["one $", "two"], (3, 5, 20), title="photo.png")
+    written = words(figure)
+    assert "photo.png" in written and "one $" in written and "20 x 20 px" in written
+    shown = [axes.images[0] for axes in figure.axes]
+    assert all(image.get_clim() == (0, 1) for image in shown)
+    np.testing.assert_array_equal(shown[3].get_array(), 2 * ramp[3:23, 5:25])
+
+
+def test_comparison_refuses_what_does_not_belong_together():
+    image = np.zeros((40, 60), np.float32)
+    with pytest.raises(ValueError, match="of one shape"):
+        plots.comparison([image, image[1:]], ["a", "b"], (0, 0, 8))
+    with pytest.raises(ValueError, match="1 captions"):
+        plots.comparison([image, image], ["a"], (0, 0, 8))
+    with pytest.raises(ValueError, match="at least one"):
+        plots.comparison([], [], (0, 0, 8))
+    with pytest.raises(ValueError, match="within 40 x 60"):
+        plots.comparison([image], ["a"], (30, 0, 20))
 
 
 @pytest.mark.parametrize("n", [1, 5, 30])

@@ -1,4 +1,4 @@
-"""Train blur_type: pretraining, fine-tuning, the second stage, and the weights file."""
+"""Train blur_type: pretraining, fine-tuning, the second stage, the judge, the weights file."""
 
 import dataclasses
 import functools
@@ -16,11 +16,11 @@ import numpy as np
 import optax
 import tyro
 
-from blurjax import blur_type, checkpoint, data, weights
+from blurjax import blur_type, checkpoint, data, plots, weights
 from blurjax.blur_type import Batch, Config
-from blurjax.blur_type.model import feature, layers
+from blurjax.blur_type.model import as_pictures, feature, layers
 from blurjax.nn import rbm
-from train import loop
+from train import judge, loop
 from train.configs.blur_type import PRESETS, Preset
 
 Variables = dict[str, Any]
@@ -42,7 +42,7 @@ def train(
     steps: Annotated[int | None, tyro.conf.arg(help="fine-tune for so many steps instead")] = None,
     quiet: bool = False,
 ) -> Path:
-    """Train the network and its GRNNs and write a weights file.
+    """Train the network, its GRNNs and the judge of photographs, and write a weights file.
 
     Interrupted, it goes on where it was when the same command is given again.
 
@@ -68,7 +68,7 @@ def train(
     workdir.mkdir(parents=True, exist_ok=True)
     key = jax.random.key(seed)
 
-    sharp, held_out, files = _photographs(images, seed)
+    sources, (sharp, held_out), files = _photographs(images, seed)
     listing = workdir / "files.json"
     if listing.exists() and json.loads(listing.read_text())["sha256"] != files["sha256"]:
         raise ValueError(
@@ -89,17 +89,33 @@ def train(
         )
         for i, rule in enumerate(blur_type.RULES, start=100)
     }
+    if plan.degraded:
+        checks["textured, degraded"] = blur_type.collect(
+            jax.random.fold_in(key, 110),
+            held_out,
+            plan.config,
+            n=_CHECKS,
+            rule="textured",
+            degraded=1.0,
+        )
 
     draw = functools.partial(
-        blur_type.collect, config=plan.config, linear=plan.linear, sampling=plan.sampling
+        blur_type.collect,
+        config=plan.config,
+        linear=plan.linear,
+        sampling=plan.sampling,
+        degraded=plan.degraded,
     )
     folder = workdir / "checkpoints" / "finetune"
     if checkpoint.latest_step(folder) == plan.steps:
         say(f"the network is finished in {folder}")
         variables = jax.tree.map(jnp.asarray, checkpoint.restore(folder)[0]["state"]["variables"])
     else:
+        unseen = draw(jax.random.fold_in(key, 8), held_out, n=3_000)
         drawn = functools.partial(draw, sharp=sharp)
-        variables = _network(key, drawn, checks, plan, workdir=workdir, quiet=quiet, say=say)
+        variables = _network(
+            key, drawn, unseen, checks, plan, workdir=workdir, quiet=quiet, say=say
+        )
 
     # ---- stage 3: the GRNNs
     if plan.second_stage:
@@ -107,6 +123,16 @@ def train(
         count = len(blur_type.LABELS) * plan.config.memory
         memories = draw(jax.random.fold_in(key, 5), sharp, n=count)
         variables = blur_type.remember(variables, memories, plan.config)
+
+    # ---- stage 4: the judge of whole photographs
+    examples = {}
+    if plan.judge:
+        for part, source, count in zip(
+            ("train", "validation"), sources, (plan.judge, plan.judge // 4), strict=True
+        ):
+            examples[part] = judge.evidence(source, count, variables, plan.config, seed, say)
+        judged = judge.fit(jax.random.fold_in(key, 7), *examples["train"])
+        variables = {**variables, "judge": judged}
 
     # ---- the weights file, measured as it is on disk
     out = out or workdir / "blur_type.npz"
@@ -118,7 +144,11 @@ def train(
         "jax": jax.__version__,
     }
     weights.save(out, variables, plan.config, record)
-    measured = accuracy(blur_type.load(out)[0], checks, plan.config)
+    variables = blur_type.load(out)[0]
+    measured = accuracy(variables, checks, plan.config)
+    for part, rows in examples.items():
+        found = judge.report(variables["judge"], *rows)
+        measured |= {f"judge, {part}: {name}": value for name, value in found.items()}
     say(f"{preset}: {time.monotonic() - started:.0f} s in this sitting; validation after the cast:")
     for name, value in measured.items():
         say(f"  {name} {value:.4f}")
@@ -129,6 +159,7 @@ def train(
 def _network(
     key: jax.Array,
     draw: Callable[..., Batch],
+    unseen: Batch,
     checks: dict[str, Batch],
     plan: Preset,
     *,
@@ -140,14 +171,22 @@ def _network(
     # ---- stage 0: the feature's standardisation, and the stored patches if any
     stored = _store(jax.random.fold_in(key, 1), draw, plan.stored, say)
     first = _as_float(blur_type.rows(stored, slice(plan.pretrain_patches)))
+    if plan.others:
+        kinds = blur_type.KINDS[len(blur_type.LABELS) :]
+        beside = functools.partial(draw, kinds=kinds)
+        others = _store(jax.random.fold_in(key, 6), beside, plan.others, say)
+        stored = jax.tree.map(lambda a, b: np.concatenate([a, b]) if a.ndim else a, stored, others)
     variables = blur_type.init(jax.random.fold_in(key, 2), plan.config)
     variables = blur_type.standardise(variables, first.patches[:12_000], plan.config)
 
     # ---- stage 1: greedy pretraining
     if plan.pretrain_epochs:
         variables = pretrain(
-            jax.random.fold_in(key, 3), variables, first, plan, workdir=workdir, quiet=quiet
+            jax.random.fold_in(key, 3), variables, first, unseen, plan, workdir=workdir, quiet=quiet
         )
+        kernel = variables["params"]["dense0"]["kernel"]
+        figure = plots.filters(np.asarray(as_pictures(kernel.T[:100], plan.config)))
+        say(f"the first layer's filters are drawn in {plots.save(figure, workdir / 'filters.png')}")
 
     # ---- stage 2: fine-tuning
     optimizer = optax.chain(
@@ -184,12 +223,16 @@ def pretrain(
     key: jax.Array,
     variables: Variables,
     batch: Batch,
+    unseen: Batch,
     plan: Preset,
     *,
     workdir: Path,
     quiet: bool = False,
 ) -> Variables:
     """Train each hidden layer as an RBM on the layer below, and copy it into the network.
+
+    Beside the reconstruction it logs the free-energy gap between `unseen` patches and as many of
+    those trained on and, of binary units, the pseudo-likelihood of both.
 
     Source: Yan & Shao, TIP 2016, pretraining; Hinton, UTML TR 2010-003, for the constants.
     """
@@ -200,6 +243,7 @@ def pretrain(
         gaussian = i == 0 and config.feature == "half_spectrum"
         units = "gaussian" if gaussian else "binary"
         visible = _visible({**variables, "params": params}, batch, config, i)
+        held = _visible({**variables, "params": params}, unseen, config, i)
         k_init, k_run = jax.random.split(jax.random.fold_in(key, i))
         layer = rbm.init(k_init, visible.shape[1], width)
         state = {**rbm.start(layer)._asdict(), "epoch": jnp.zeros((), jnp.int32)}
@@ -211,6 +255,7 @@ def pretrain(
             key: jax.Array,
             rate: float = rate,
             units: str = units,
+            held: jax.Array = held,
         ) -> tuple[dict[str, Any], dict[str, jax.Array]]:
             momentum = jnp.where(state["epoch"] < 5, 0.5, 0.9)
             new, metrics = rbm.epoch(
@@ -221,7 +266,14 @@ def pretrain(
                 momentum=momentum,
                 units=units,
             )
-            return {**new._asdict(), "epoch": state["epoch"] + 1}, metrics._asdict()
+            seen = data[: held.shape[0]]
+            found = metrics._asdict()
+            found["free_energy_gap"] = rbm.free_energy_gap(new.params, seen, held, units=units)
+            if units == "binary":
+                for name, rows in (("seen", seen), ("unseen", held)):
+                    score = rbm.pseudo_likelihood(key, new.params, rows)
+                    found[f"pseudo_likelihood_{name}"] = jnp.mean(score)
+            return {**new._asdict(), "epoch": state["epoch"] + 1}, found
 
         state = loop.run(
             epoch,
@@ -252,9 +304,12 @@ def accuracy(variables: Variables, checks: dict[str, Batch], config: Config) -> 
 _loss = jax.jit(blur_type.loss, static_argnames=("config", "train"))
 
 
-def _photographs(images: tuple[Path, ...], seed: int) -> tuple[jax.Array, jax.Array, dict]:
-    """Training and validation tiles on the device, and which files they came from."""
+def _photographs(
+    images: tuple[Path, ...], seed: int
+) -> tuple[tuple[data.Source, data.Source], tuple[jax.Array, jax.Array], dict]:
+    """Training and validation photographs, their tiles on the device, and which files they are."""
     files: dict[str, Any]
+    parts: tuple[data.Source, ...]
     if images:
         source = data.concatenate(*(data.folder(root) for root in images))
         parts = data.split(source)
@@ -283,7 +338,7 @@ def _photographs(images: tuple[Path, ...], seed: int) -> tuple[jax.Array, jax.Ar
             "train_files": [*parts[0].names, "64 dead leaves"],
             "validation_files": list(parts[1].names),
         }
-    return jnp.asarray(stacks[0]), jnp.asarray(stacks[1]), files
+    return (parts[0], parts[1]), (jnp.asarray(stacks[0]), jnp.asarray(stacks[1])), files
 
 
 def _store(

@@ -1,7 +1,8 @@
 """Blur type and parameters of a patch and of a photograph (Yan & Shao, TIP 2016)."""
 
-from blurjax.blur_type._config import LABELS, MIN_SIZE, PATCH, RULES, Config
+from blurjax.blur_type._config import KINDS, LABELS, MIN_SIZE, PATCH, RULES, Config
 from blurjax.blur_type._estimate import Estimate, estimate, load
+from blurjax.blur_type._judge import ANSWERS
 from blurjax.blur_type.model import (
     Aux,
     Prediction,
@@ -16,6 +17,8 @@ from blurjax.blur_type.model import (
 from blurjax.blur_type.samples import Batch, collect, margin, rows, sample, satisfies, turned
 
 __all__ = [
+    "ANSWERS",
+    "KINDS",
     "LABELS",
     "MIN_SIZE",
     "PATCH",

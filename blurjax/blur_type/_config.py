@@ -5,6 +5,9 @@ from dataclasses import dataclass
 LABELS = ("gaussian", "motion", "defocus")
 """Blur types in the order of the logits."""
 
+KINDS = (*LABELS, "sharp", "mixed")
+"""What a patch can be: blurred by one of the types, not blurred, or blurred otherwise."""
+
 PATCH = 32
 """Side of a patch in pixels [Yan & Shao]."""
 
@@ -20,17 +23,21 @@ class Config:
     """What sets the network's shape and the range of blurs it knows. Hashable, static under jit.
 
     Attributes:
-        body: "dense" (the published network) or "conv" (a small CNN on the padded spectrum, a
-            yardstick).
-        hidden: widths between the input and the three logits; () is softmax regression.
-        feature: "spectrum" (32 x 32 log spectrum, stretched per patch to [0, 1]) or
-            "half_spectrum" (the finer half plane: 1024 values, standardised per feature).
+        body: "dense" (the published network), "conv" (a small CNN on the padded spectrum) or
+            "residual" (dense layers of equal width, each adding to the sum before it).
+        hidden: widths between the input and the three logits; () is softmax regression. Of "conv"
+            one, its dense layer.
+        feature: "spectrum" (32 x 32 log spectrum, stretched per patch to [0, 1]), "edges" (the
+            edges of that picture) or "half_spectrum" (the finer half plane: 1024 values,
+            standardised per feature).
         sigma, length, radius: ranges of the blur parameters in pixels. The angle covers [0, pi).
         recall: what the GRNNs compare: "feature" (the network's 1024 inputs), "bottleneck" (its
             last hidden layer) or "branch" (the one or three values that a small branch off the
-            first hidden layer, one for each type, is trained to tell the parameters by).
+            first hidden layer, one for each type, is trained to tell the parameters by; another
+            tells the types from "sharp" and "mixed").
         branch: hidden units of that branch.
         parameter_weight: of the branch's error in the loss.
+        kind_weight: likewise, of telling the types from "sharp" and "mixed".
         memory: stored samples of each type's GRNN.
     """
 
@@ -43,21 +50,34 @@ class Config:
     recall: str = "branch"
     branch: int = 32
     parameter_weight: float = 1.0
+    kind_weight: float = 0.5
     memory: int = 6000
 
     def __post_init__(self) -> None:
-        if self.body not in ("dense", "conv"):
-            raise ValueError(f"body is {self.body!r}; choose 'dense' or 'conv'")
-        if self.feature not in ("spectrum", "half_spectrum"):
-            raise ValueError(f"feature is {self.feature!r}; choose 'spectrum' or 'half_spectrum'")
+        if self.body not in ("dense", "conv", "residual"):
+            raise ValueError(f"body is {self.body!r}; choose 'dense', 'conv' or 'residual'")
+        if self.feature not in ("spectrum", "edges", "half_spectrum"):
+            raise ValueError(
+                f"feature is {self.feature!r}; choose 'spectrum', 'edges' or 'half_spectrum'"
+            )
         if self.recall not in ("feature", "bottleneck", "branch"):
             raise ValueError(
                 f"recall is {self.recall!r}; choose 'feature', 'bottleneck' or 'branch'"
             )
-        if self.recall != "feature" and (self.body != "dense" or not self.hidden):
+        if self.recall != "feature" and not self.hidden:
             raise ValueError(
-                f"recall is {self.recall!r}, but this body has no hidden layer to offer; choose "
+                f"recall is {self.recall!r}, but hidden is () and has no layer to offer; choose "
                 "'feature'"
+            )
+        if self.body == "residual" and len(set(self.hidden)) != 1:
+            raise ValueError(
+                f"hidden is {self.hidden}, but the layers of the body 'residual' add up; give them "
+                "one width, such as (768, 768)"
+            )
+        if self.body == "conv" and len(self.hidden) != 1:
+            raise ValueError(
+                f"hidden is {self.hidden}, but the body 'conv' has one dense layer; give its width "
+                "alone, such as (128,)"
             )
         for name in ("sigma", "length", "radius"):
             low, high = getattr(self, name)

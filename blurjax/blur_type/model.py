@@ -2,8 +2,10 @@
 
 Variables are nested dicts with string keys:
 
-    params   dense0 .. denseN {kernel, bias}  (body "dense"), or the convolutional network's;
-             branch {gaussian | motion | defocus {kernel, bias, readout, offset}} if configured
+    params   dense0 .. denseN {kernel, bias}  (bodies "dense" and "residual"), or the convolutional
+             network's;
+             branch {gaussian | motion | defocus | kind {kernel, bias, readout, offset}} if
+             configured
     state    feature {mean, scale}: the standardisation, measured on training patches
     recall   gaussian | motion | defocus {points, targets, bandwidth}: the GRNNs' memories
 
@@ -30,6 +32,8 @@ Variables = dict[str, Any]
 _PADDED = 45
 _HALF = _PADDED // 2 + 1
 INPUTS = 1024
+# Features of the patch's own size, stretched to [0, 1].
+_PICTURES = {"spectrum": features.log_spectrum, "edges": features.spectral_edges}
 
 
 class Aux(NamedTuple):
@@ -49,6 +53,9 @@ class Prediction(NamedTuple):
     length: Float[Array, " n"]
     angle: Float[Array, " n"]
     radius: Float[Array, " n"]
+    kind: Float[Array, "n 3"]
+    """Probabilities that the patch shows one of the three blurs, is sharp, or is blurred otherwise
+    ("mixed"); (1, 0, 0) from a network without that branch. The types' are given the first."""
 
 
 def init(key: PRNGKey, config: Config) -> Variables:
@@ -77,27 +84,37 @@ def init(key: PRNGKey, config: Config) -> Variables:
     state = {"feature": {"mean": mean, "scale": jnp.ones_like(mean)}}
     if config.body == "conv":
         empty = jnp.zeros((1, *_feature_shape(config)), jnp.float32)
-        return {"params": dict(_conv().init(key, empty)["params"]), "state": state}
-    params = {}
+        params = dict(_conv(config).init(key, empty)["params"])
+    else:
+        params = _init_dense(key, config)
+    if config.recall == "branch":
+        params["branch"] = {
+            name: _init_branch(jax.random.fold_in(key, 100 + i), config, outputs)
+            for i, (name, outputs) in enumerate(_OUTPUTS.items())
+        }
+    return {"params": params, "state": state}
+
+
+def _init_dense(key: Array, config: Config) -> Variables:
+    params: Variables = {}
     widths = (INPUTS, *config.hidden, len(LABELS))
     for i, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
-        gain = 1.0 if i == 0 else 16.0
+        gain = 1.0 if i == 0 or config.body == "residual" else 16.0
         kernel = jax.random.normal(jax.random.fold_in(key, i), (fan_in, fan_out))
         params[f"dense{i}"] = {
             "kernel": kernel * (gain / fan_in) ** 0.5,
             "bias": jnp.zeros(fan_out),
         }
-    if config.recall == "branch":
-        params["branch"] = {
-            name: _init_branch(jax.random.fold_in(key, 100 + i), config, name)
-            for i, name in enumerate(LABELS)
-        }
-    return {"params": params, "state": state}
+    return params
 
 
-def _init_branch(key: Array, config: Config, name: str) -> dict[str, Array]:
+# What each branch reads out: a size, of motion also its direction, and logits of the kind.
+_OUTPUTS = {"gaussian": 1, "motion": 3, "defocus": 1, "kind": 3}
+
+
+def _init_branch(key: Array, config: Config, outputs: int) -> dict[str, Array]:
     k_kernel, k_readout = jax.random.split(key)
-    fan_in, outputs = config.hidden[0], 3 if name == "motion" else 1
+    fan_in = config.hidden[0]
     return {
         "kernel": jax.random.normal(k_kernel, (fan_in, config.branch)) * (16 / fan_in) ** 0.5,
         "bias": jnp.zeros(config.branch),
@@ -110,8 +127,8 @@ def raw_feature(patches: Patches, config: Config) -> Float[Array, "n ..."]:
     """The network's input before standardisation: (n, 1024), or (n, 45, 23) for "conv"."""
     if patches.shape[1:] != (PATCH, PATCH):
         raise ValueError(f"patches are {patches.shape[1:]}; the network is about {PATCH}x{PATCH}")
-    if config.feature == "spectrum":
-        stretched = features.min_max(features.log_spectrum(patches))
+    if config.feature in _PICTURES:
+        stretched = features.min_max(_PICTURES[config.feature](patches))
         return stretched if config.body == "conv" else stretched.reshape(-1, INPUTS)
     half = features.half_spectrum(patches, size=_PADDED)
     if config.body == "conv":
@@ -119,6 +136,22 @@ def raw_feature(patches: Patches, config: Config) -> Float[Array, "n ..."]:
     flat = half.swapaxes(1, 2).reshape(-1, _PADDED * _HALF)
     repeats = _PADDED * _HALF - INPUTS
     return jnp.concatenate([flat[:, : _PADDED - repeats], flat[:, _PADDED:]], axis=1)
+
+
+def as_pictures(weights: Float[Array, "n 1024"], config: Config) -> Float[Array, "n h w"]:
+    """Vectors like the network's input, such as its first layer's filters, as pictures.
+
+    (n, 32, 32) with zero frequency in the middle, or of "half_spectrum" the half plane (n, 45, 23)
+    with zero frequency in the middle of the first column.
+    """
+    if config.feature in _PICTURES:
+        return weights.reshape(-1, PATCH, PATCH)
+    repeats = _PADDED * _HALF - INPUTS
+    first, rest = weights[:, : _PADDED - repeats], weights[:, _PADDED - repeats :]
+    # The spectrum of a real image is even: what was left out says what its mirror image says.
+    mirrored = first[:, 1 : repeats + 1][:, ::-1]
+    flat = jnp.concatenate([first, mirrored, rest], axis=1)
+    return jnp.fft.fftshift(flat.reshape(-1, _HALF, _PADDED).swapaxes(1, 2), axes=1)
 
 
 def feature(variables: Variables, patches: Patches, config: Config) -> Float[Array, "n ..."]:
@@ -130,8 +163,8 @@ def feature(variables: Variables, patches: Patches, config: Config) -> Float[Arr
 
 
 def standardise(variables: Variables, patches: Patches, config: Config) -> Variables:
-    """Variables whose standardisation is that of `patches`; "spectrum" lies in [0, 1] already."""
-    if config.feature == "spectrum":
+    """Variables whose standardisation is that of `patches`; pictures lie in [0, 1] already."""
+    if config.feature in _PICTURES:
         return variables
     raw = raw_feature(patches, config)
     about = {"mean": jnp.mean(raw, axis=0), "scale": jnp.std(raw, axis=0) + 1e-3}
@@ -143,22 +176,38 @@ def layers(
 ) -> tuple[Float[Array, "n 3"], list[Float[Array, "n ..."]]]:
     """Logits and every hidden layer of the dense network, the last of which is the bottleneck.
 
-    For "conv", whose inner layers are nobody's input, the list is empty.
+    For "conv" the list holds its one dense layer, for "residual" its last sum.
     """
     x = feature(variables, patches, config)
     params = variables["params"]
     if config.body == "conv":
         # Flax's layers compute, and keep their parameters, in float32.
-        logits = _conv().apply({"params": params}, x.astype(jnp.float32))
-        return logits.astype(x.dtype), []
+        body = {name: value for name, value in params.items() if name != "branch"}
+        logits, dense = _conv(config).apply({"params": body}, x.astype(jnp.float32))
+        return logits.astype(x.dtype), [dense.astype(x.dtype)]
+    if config.body == "residual":
+        return _residual(params, x)
     hidden: list[Array] = []
     for i in range(len(config.hidden) + 1):
-        layer = params[f"dense{i}"]
-        x = x @ layer["kernel"].astype(x.dtype) + layer["bias"][None].astype(x.dtype)
+        x = _affine(params[f"dense{i}"], x)
         if i < len(config.hidden):
             x = jax.nn.sigmoid(x)
             hidden.append(x)
     return x, hidden
+
+
+def _residual(params: Variables, x: Array) -> tuple[Array, list[Array]]:
+    """Each layer after the first adds to the sum before it, which it sees normalised."""
+    names = sorted(name for name in params if name.startswith("dense"))
+    total = _affine(params[names[0]], x)
+    for name in names[1:-1]:
+        total = total + _affine(params[name], jax.nn.gelu(jax.nn.standardize(total)))
+    total = jax.nn.gelu(jax.nn.standardize(total))
+    return _affine(params[names[-1]], total), [total]
+
+
+def _affine(layer: dict[str, Array], x: Array) -> Array:
+    return x @ layer["kernel"].astype(x.dtype) + layer["bias"][None].astype(x.dtype)
 
 
 def apply(
@@ -207,7 +256,8 @@ def loss(
     The branch is read out linearly: sizes stretched to [-1, 1], angles as
     (cos 2a, sin 2a); its error is the smooth absolute error of the true type's
     parameters. Trained for the type alone, the network forgets the parameters
-    that the GRNNs are to find in it.
+    that the GRNNs are to find in it. Another read-out tells whether the patch is blurred by one of
+    the types, sharp, or blurred otherwise; patches of the last two kinds count there alone.
 
     Args:
         variables: `params` and `state`.
@@ -217,8 +267,8 @@ def loss(
         train: unused.
 
     Returns:
-        The scalar, and `Aux` with the metrics "loss", "accuracy" and, of a branch, "parameters",
-        and the unchanged state.
+        The scalar, and `Aux` with the metrics "loss", "accuracy" (of the type, over patches that
+        have one) and, of a branch, "parameters" and "kind", and the unchanged state.
 
     Gradient: exact, to variables.
 
@@ -226,19 +276,25 @@ def loss(
     """
     del key, train
     logits, hidden = layers(variables, batch.patches, config)
-    share = batch.weight / jnp.maximum(jnp.sum(batch.weight), 1)
-    log_probabilities = jax.nn.log_softmax(logits)
-    of_label = jnp.take_along_axis(log_probabilities, batch.label[:, None], axis=1)[:, 0]
-    value = -jnp.sum(share * of_label)
-    right = (jnp.argmax(logits, axis=1) == batch.label).astype(share.dtype)
+    typed = jnp.where(batch.label < len(LABELS), batch.weight, 0)
+    share = typed / jnp.maximum(jnp.sum(typed), 1)
+    label = jnp.minimum(batch.label, len(LABELS) - 1)
+    value = jnp.sum(share * _cross_entropy(logits, label))
+    right = (jnp.argmax(logits, axis=1) == label).astype(share.dtype)
     metrics = {"loss": value, "accuracy": jnp.sum(share * right)}
     if config.recall == "branch":
-        error = jnp.sum(
-            share * _branch_error(variables["params"]["branch"], hidden[0], batch, config)
-        )
-        value = value + config.parameter_weight * error
-        metrics = {**metrics, "loss": value, "parameters": error}
+        params = variables["params"]["branch"]
+        error = jnp.sum(share * _branch_error(params, hidden[0], batch, config))
+        kind = jnp.maximum(batch.label - len(LABELS) + 1, 0)
+        doubt = _cross_entropy(_branch(params["kind"], hidden[0]), kind)
+        doubt = jnp.sum(batch.weight * doubt) / jnp.maximum(jnp.sum(batch.weight), 1)
+        value = value + config.parameter_weight * error + config.kind_weight * doubt
+        metrics = {**metrics, "loss": value, "parameters": error, "kind": doubt}
     return value, Aux(metrics, variables["state"])
+
+
+def _cross_entropy(logits: Array, label: Array) -> Array:
+    return -jnp.take_along_axis(jax.nn.log_softmax(logits), label[:, None], axis=1)[:, 0]
 
 
 def _branch_error(params: Variables, hidden: Array, batch: Batch, config: Config) -> Array:
@@ -258,7 +314,8 @@ def _branch_error(params: Variables, hidden: Array, batch: Batch, config: Config
 
 
 def _branch(params: dict[str, Array], hidden: Array) -> Array:
-    """The read-out (n, 1), or of motion (n, 3): stretched length, cos 2a and sin 2a."""
+    """The read-out (n, 1); of motion (n, 3): stretched length, cos 2a and sin 2a; of the kind its
+    logits (n, 3)."""
     kernel, bias, readout, offset = (
         params[k].astype(hidden.dtype) for k in ("kernel", "bias", "readout", "offset")
     )
@@ -388,17 +445,25 @@ def predict(variables: Variables, patches: Patches, config: Config) -> Predictio
         length=out["motion"][0][:, 0],
         angle=_angle(out["motion"][1][:, 1:]),
         radius=out["defocus"][0][:, 0],
+        kind=_kind(variables, patches, config),
     )
 
 
-def _conv() -> Any:
+def _kind(variables: Variables, patches: Patches, config: Config) -> Array:
+    branch = variables["params"].get("branch", {})
+    if "kind" not in branch:
+        return jnp.broadcast_to(jnp.array([[1, 0, 0]], patches.dtype), (patches.shape[0], 3))
+    return jax.nn.softmax(_branch(branch["kind"], layers(variables, patches, config)[1][0]))
+
+
+def _conv(config: Config) -> Any:
     # Flax is imported only by those who ask for the convolutional body.
     from blurjax.blur_type._conv import Conv
 
-    return Conv()
+    return Conv(dense=config.hidden[0])
 
 
 def _feature_shape(config: Config) -> tuple[int, ...]:
-    if config.body == "dense":
+    if config.body != "conv":
         return (INPUTS,)
-    return (PATCH, PATCH) if config.feature == "spectrum" else (_PADDED, _HALF)
+    return (PATCH, PATCH) if config.feature in _PICTURES else (_PADDED, _HALF)

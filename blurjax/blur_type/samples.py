@@ -10,18 +10,19 @@ import numpy as np
 
 from blurjax import features, imaging, psf
 from blurjax._typing import Array, ArrayLike, Float, Int, PRNGKey, Real
-from blurjax.blur_type._config import LABELS, PATCH, RULES, Config
+from blurjax.blur_type._config import KINDS, LABELS, PATCH, RULES, Config
 
 
 class Batch(NamedTuple):
-    """Labelled patches; the types take turns: gaussian, motion, defocus, gaussian, ..."""
+    """Labelled patches; the kinds take turns: gaussian, motion, defocus, gaussian, ..."""
 
     patches: Float[Array, "n 32 32"]
     """Blurred and quantised, in [0, 1]."""
     label: Int[Array, " n"]
-    """Index into `LABELS`."""
+    """Index into `KINDS`, of which the first are `LABELS`."""
     size: Float[Array, " n"]
-    """sigma (standard deviation of the discrete kernel), length or radius, in pixels."""
+    """sigma (standard deviation of the discrete kernel), length or radius, in pixels; 0 for
+    "sharp" and "mixed"."""
     angle: Float[Array, " n"]
     """Of motion, in radians [0, pi); 0 for the others."""
     weight: Float[Array, " n"]
@@ -34,7 +35,7 @@ class Batch(NamedTuple):
 
 def margin(config: Config) -> int:
     """Pixels around a patch that its blur can see: 4 sigma, and all of motion and defocus."""
-    return max(_reach(config).values())
+    return max(_reach(config)[name] for name in LABELS)
 
 
 def _reach(config: Config) -> dict[str, int]:
@@ -42,11 +43,24 @@ def _reach(config: Config) -> dict[str, int]:
         "gaussian": math.ceil(4 * config.sigma[1]),
         "motion": math.ceil(config.length[1] / 2),
         "defocus": math.ceil(config.radius[1] - 0.5),
+        # A Gaussian of standard deviation 0.3 or less, and what of two blurs in a row fits.
+        "sharp": 2,
+        "mixed": 20,
     }
 
 
 @functools.partial(
-    jax.jit, static_argnames=("config", "n", "linear", "sampling", "rule", "candidates")
+    jax.jit,
+    static_argnames=(
+        "config",
+        "n",
+        "kinds",
+        "linear",
+        "sampling",
+        "degraded",
+        "rule",
+        "candidates",
+    ),
 )
 def sample(
     key: PRNGKey,
@@ -54,31 +68,44 @@ def sample(
     config: Config,
     *,
     n: int = 528,
+    kinds: tuple[str, ...] = LABELS,
     linear: str = "mixed",
     sampling: str = "mixed",
-    noise: Float[ArrayLike, ""] | None = None,
+    noise: Float[ArrayLike, "..."] | None = None,
+    quality: Real[ArrayLike, "..."] | None = None,
+    degraded: float = 0.0,
     rule: str = "all",
     candidates: int = 2,
 ) -> Batch:
     """Labelled 32x32 patches with a kernel of its own for each.
 
-    Every slot draws a type (they take turns), parameters uniform in the
+    Every slot draws a kind (they take turns), parameters uniform in the
     configuration's ranges, and `candidates` places in the photographs, mirrored
     and turned at random. The photograph is blurred first and the patch cut
-    afterwards, so that no boundary tells; then noise and 8-bit quantisation. The
-    first candidate that satisfies the texture rule *as observed* is kept.
+    afterwards, so that no boundary tells; then noise, 8-bit quantisation and, if asked for,
+    compression with the grid of its blocks anywhere. The first candidate that satisfies the
+    texture rule *as observed* is kept.
+
+    Beside the three blurs there are "sharp" (at most a Gaussian of sigma 0.3) and "mixed", which is
+    none of the three: two of them in a row, or a crooked camera shake.
 
     Args:
         key: random key.
         sharp: stack of sharp gray images, uint8 or float in [0, 1]; h and w at least
-            32 + 2 margin(config).
+            32 + 2 margin(config), 8 more with compression.
         config: ranges.
-        n: batch size, static, a multiple of 3.
+        n: batch size, static, a multiple of the number of kinds.
+        kinds: those of `KINDS` that take turns. Static.
         linear: "never" blurs the values as they are, "always" in linear light (sRGB curve undone
             and redone), "mixed" either at random. Static.
         sampling: of the Gaussian kernel: "area", "point", or "mixed". Static.
-        noise: standard deviation of Gaussian noise before quantisation, in image units; None for
-            none.
+        noise: standard deviation of Gaussian noise before quantisation, in image units: one, or
+            one for each slot; None for none.
+        quality: of JPEG compression, 1 to 100, as in `imaging.jpeg`: one, or one for each slot, 0
+            where there is none; None for none at all.
+        degraded: instead of these two, the share of the slots that get noise, or less noise and
+            compression, of random strength: 60 % noise uniform in [0, 5] / 255, 40 % noise uniform
+            in [0, 2] / 255 and quality uniform in [50, 95]. Static.
         rule: "all", "textured" or "none", see `RULES`. Static.
         candidates: places tried a slot, static.
 
@@ -86,43 +113,58 @@ def sample(
         `Batch`; `weight` is 0 in slots where every candidate was refused.
 
     Raises:
-        ValueError: images too small, `n` not a multiple of 3, unknown options.
+        ValueError: images too small, `n` not a multiple of the number of kinds, unknown options.
 
     Gradient: to `noise` only.
 
     Source:
-        Protocol of Yan & Shao, TIP 2016; ranges, light, floor and quantisation are our choice.
+        Protocol of Yan & Shao, TIP 2016; ranges, light, floor and degradations are our choice.
     """
-    room = PATCH + 2 * margin(config)
-    if min(sharp.shape[1:]) < room:
+    if n % len(kinds):
         raise ValueError(
-            f"sharp images are {sharp.shape[1]}x{sharp.shape[2]}; this configuration needs at "
-            f"least {room}x{room}: pass larger ones or narrow the parameter ranges"
+            f"n is {n}; the {len(kinds)} kinds take turns, so pass a multiple of {len(kinds)}"
         )
-    if n % len(LABELS):
-        raise ValueError(f"n is {n}; the three types take turns, so pass a multiple of 3")
+    if unknown := set(kinds) - set(KINDS):
+        raise ValueError(f"kinds has {', '.join(sorted(unknown))}; choose from {', '.join(KINDS)}")
     if linear not in ("never", "always", "mixed"):
         raise ValueError(f"linear is {linear!r}; choose 'never', 'always' or 'mixed'")
     if sampling not in ("area", "point", "mixed"):
         raise ValueError(f"sampling is {sampling!r}; choose 'area', 'point' or 'mixed'")
     if rule not in (*RULES, "none"):
         raise ValueError(f"rule is {rule!r}; choose one of {', '.join((*RULES, 'none'))}")
+    if degraded and not (noise is None and quality is None):
+        raise ValueError("degraded draws noise and quality itself; leave those two out")
 
-    slots, dtype = n // len(LABELS), jnp.float32
+    slots = n // len(kinds)
+    if degraded:
+        noise, quality = _degradations(jax.random.fold_in(key, len(KINDS)), n, degraded)
+    side = PATCH if quality is None else PATCH + _BLOCK
+    room = side + 2 * max(_reach(config)[name] for name in kinds)
+    if min(sharp.shape[1:]) < room:
+        raise ValueError(
+            f"sharp images are {sharp.shape[1]}x{sharp.shape[2]}; this configuration needs at "
+            f"least {room}x{room}: pass larger ones or narrow the parameter ranges"
+        )
+
+    def of_kind(values: ArrayLike | None, turn: int) -> Array | None:
+        if values is None:
+            return None
+        each = jnp.broadcast_to(jnp.asarray(values, jnp.float32), (n,))
+        return each.reshape(slots, len(kinds))[:, turn]
+
     parts = []
-    for label, name in enumerate(LABELS):
-        k_place, k_blur, k_light, k_noise = jax.random.split(jax.random.fold_in(key, label), 4)
+    for turn, name in enumerate(kinds):
+        label = KINDS.index(name)
+        k_place, k_blur, k_light, k_camera = jax.random.split(jax.random.fold_in(key, label), 4)
         reach = _reach(config)[name]
         in_linear = jax.random.bernoulli(
             k_light, {"never": 0.0, "always": 1.0, "mixed": 0.5}[linear], (slots,)
         )
-        places, crops = _crops(k_place, sharp, in_linear, PATCH + 2 * reach, (slots, candidates))
+        places, crops = _crops(k_place, sharp, in_linear, side + 2 * reach, (slots, candidates))
         blurred, size, angle = _BLURS[name](k_blur, crops, 2 * reach + 1, config, sampling)
         light = jnp.broadcast_to(in_linear[:, None, None, None], blurred.shape)
         encoded = jnp.where(light, imaging.encode(blurred), blurred)
-        if noise is not None:
-            encoded = imaging.add_noise(k_noise, encoded, jnp.asarray(noise, dtype))
-        observed = imaging.quantise(encoded)
+        observed = _observed(k_camera, encoded, of_kind(noise, turn), of_kind(quality, turn))
         accepted = satisfies(observed, rule)
         first = jnp.argmax(accepted, axis=1)
         pick = functools.partial(jnp.take_along_axis, axis=1)
@@ -132,9 +174,9 @@ def sample(
                 label=jnp.full((slots,), label),
                 size=size,
                 angle=angle,
-                weight=jnp.any(accepted, axis=1).astype(dtype),
+                weight=jnp.any(accepted, axis=1).astype(jnp.float32),
                 image=pick(places, first[:, None])[:, 0],
-                rejected=1 - jnp.mean(accepted.astype(dtype)),
+                rejected=1 - jnp.mean(accepted.astype(jnp.float32)),
             )
         )
     stacked = jax.tree.map(lambda *t: jnp.stack(t, axis=min(1, t[0].ndim)), *parts)
@@ -144,22 +186,59 @@ def sample(
     return flat._replace(rejected=jnp.mean(stacked.rejected))
 
 
+# Side of JPEG's blocks: the grid may lie in so many ways.
+_BLOCK = 8
+
+
+def _degradations(key: Array, n: int, share: float) -> tuple[Array, Array]:
+    """Noise (n,) and JPEG quality (n,), 0 for none."""
+    k_which, k_noise, k_quality = jax.random.split(key, 3)
+    which = jax.random.uniform(k_which, (n,), jnp.float32)
+    compressed, noisy = which < 0.4 * share, which < share
+    level = jax.random.uniform(k_noise, (n,), jnp.float32) / 255
+    quality = jax.random.uniform(k_quality, (n,), jnp.float32, 50.0, 95.0)
+    noise = jnp.where(noisy, jnp.where(compressed, 2 * level, 5 * level), 0)
+    return noise, jnp.where(compressed, quality, 0)
+
+
+def _observed(key: Array, encoded: Array, noise: Array | None, quality: Array | None) -> Array:
+    """The file that the camera writes of (slots, candidates, side, side), cut to patches."""
+    k_noise, k_corner = jax.random.split(key)
+    if noise is not None:
+        encoded = imaging.add_noise(k_noise, encoded, noise)
+    observed = imaging.quantise(encoded)
+    if quality is None:
+        return observed
+    compressed = imaging.jpeg(observed, jnp.clip(quality, 1, 100))
+    observed = jnp.where(quality[:, None, None, None] > 0, compressed, observed)
+    corners = jax.random.randint(k_corner, (observed.shape[0], 2), 0, _BLOCK)
+
+    def cut(images: Array, corner: Array) -> Array:
+        shape = (images.shape[0], PATCH, PATCH)
+        return jax.lax.dynamic_slice(images, (0, corner[0], corner[1]), shape)
+
+    return jax.vmap(cut)(observed, corners)
+
+
 def collect(
     key: PRNGKey,
     sharp: Real[Array, "m h w"],
     config: Config,
     *,
     n: int,
+    kinds: tuple[str, ...] = LABELS,
     linear: str = "mixed",
     sampling: str = "mixed",
     noise: float | None = None,
+    quality: float | None = None,
+    degraded: float = 0.0,
     rule: str = "all",
 ) -> Batch:
-    """A fixed set: exactly `n` patches that satisfy the rule, a third of each type (host).
+    """A fixed set: exactly `n` patches that satisfy the rule, equally many of each kind (host).
 
     Args:
-        key, sharp, config, linear, sampling, noise, rule: as in `sample`.
-        n: how many patches, a multiple of 3.
+        key, sharp, config, kinds, linear, sampling, noise, quality, degraded, rule: as in `sample`.
+        n: how many patches, a multiple of the number of kinds.
 
     Returns:
         `Batch` whose weights are all 1.
@@ -170,10 +249,12 @@ def collect(
 
     Source: the seed's set of 36 000 patches; the texture rule is our choice.
     """
-    if n % len(LABELS):
-        raise ValueError(f"n is {n}; the three types share it equally, so pass a multiple of 3")
+    if n % len(kinds):
+        raise ValueError(
+            f"n is {n}; the {len(kinds)} kinds share it equally, so pass a multiple of {len(kinds)}"
+        )
     kept: list[Batch] = []
-    have = np.zeros(len(LABELS), int)
+    have = np.zeros(len(kinds), int)
     for i in range(_DRAWS):
         batch = jax.tree.map(
             np.asarray,
@@ -182,20 +263,23 @@ def collect(
                 sharp,
                 config,
                 n=_CHUNK,
+                kinds=kinds,
                 linear=linear,
                 sampling=sampling,
                 noise=noise,
+                quality=quality,
+                degraded=degraded,
                 rule=rule,
                 # A fresh draw is cheaper than a second candidate: refused slots are just dropped.
                 candidates=1,
             ),
         )
         chosen = np.zeros(_CHUNK, bool)
-        for label in range(len(LABELS)):
-            fine = np.flatnonzero((batch.label == label) & (batch.weight > 0))
-            fine = fine[: n // len(LABELS) - have[label]]
+        for turn, name in enumerate(kinds):
+            fine = np.flatnonzero((batch.label == KINDS.index(name)) & (batch.weight > 0))
+            fine = fine[: n // len(kinds) - have[turn]]
             chosen[fine] = True
-            have[label] += len(fine)
+            have[turn] += len(fine)
         kept.append(rows(batch, chosen))
         if have.sum() == n:
             return jax.tree.map(
@@ -303,8 +387,9 @@ def _gaussian(
     profile = jnp.where(by_point, point, area)
     position = jnp.arange(size, dtype=jnp.float32) - size // 2
     deviation = jnp.sqrt(profile @ position**2)
-    # Convolution with a profile as a banded matrix (32, 32 + size - 1), one for each slot.
-    shift = jnp.arange(PATCH + size - 1)[None, :] - jnp.arange(PATCH)[:, None]
+    # Convolution with a profile as a banded matrix (side, side + size - 1), one for each slot.
+    wide = crops.shape[-1]
+    shift = jnp.arange(wide)[None, :] - jnp.arange(wide - size + 1)[:, None]
     padded = jnp.pad(profile, ((0, 0), (1, 1)))
     band = padded[:, jnp.clip(shift + 1, 0, size + 1)]
     blurred = jnp.einsum("sij,scjk,slk->scil", band, crops, band)
@@ -327,8 +412,69 @@ def _defocus(
     return _convolve(crops, psf.defocus(radius, size=size)), radius, jnp.zeros_like(radius)
 
 
+def _sharp(
+    key: Array, crops: Array, size: int, config: Config, sampling: str
+) -> tuple[Array, Array, Array]:
+    slots = crops.shape[0]
+    # A point-sampled kernel this narrow is a single pixel, or nearly.
+    sigma = _uniform(key, slots, (0.05, _SHARP))
+    kernels = psf.gaussian(sigma, size=size, sampling="point")
+    nothing = jnp.zeros(slots, jnp.float32)
+    return (
+        imaging.blur(crops, kernels[:, None], boundary="valid", method="direct"),
+        nothing,
+        nothing,
+    )
+
+
+_SHARP = 0.3
+
+
+def _mixed(
+    key: Array, crops: Array, size: int, config: Config, sampling: str
+) -> tuple[Array, Array, Array]:
+    slots = crops.shape[0]
+    nothing = jnp.zeros(slots, jnp.float32)
+    return _convolve(crops, mixed_kernels(key, slots, size, config)), nothing, nothing
+
+
+def mixed_kernels(key: PRNGKey, count: int, size: int, config: Config) -> Array:
+    """Kernels (count, size, size) of none of the types: two of the three in a row, each strong
+    enough to be seen, or a camera's crooked shake."""
+    k_which, k_sigma, k_length, k_angle, k_radius, k_path, k_extent = jax.random.split(key, 7)
+    which = jax.random.randint(k_which, (count,), 0, 4)
+    sigma = _uniform(k_sigma, count, _inner(config.sigma))
+    length = _uniform(k_length, count, _inner(config.length))
+    radius = _uniform(k_radius, count, _inner(config.radius))
+    angle = _uniform(k_angle, count, (0.0, math.pi))
+    gaussian = psf.gaussian(sigma, size=size)
+    motion = psf.motion(length, angle, size=size)
+    defocus = psf.defocus(radius, size=size)
+    path = psf.sample_trajectory(
+        k_path, shape=(count,), num_samples=300, extent=_uniform(k_extent, count, (7.0, 25.0))
+    )
+    shake = psf.trajectory(path, size=size)
+    first = jnp.where((which < 2)[:, None, None], gaussian, motion)
+    second = jnp.where((which == 0)[:, None, None], motion, defocus)
+    both = imaging.blur(first, second, boundary="constant", method="fft")
+    both = both / jnp.sum(both, axis=(-2, -1), keepdims=True)
+    return jnp.where((which == 3)[:, None, None], shake, both)
+
+
+def _inner(bounds: tuple[float, float]) -> tuple[float, float]:
+    """The part of a range where a blur, followed by another, still shows: a fifth to 0.7 of it."""
+    low, high = bounds
+    return low + 0.2 * (high - low), low + 0.7 * (high - low)
+
+
 def _convolve(crops: Array, kernels: Array) -> Array:
     return imaging.blur(crops, kernels[:, None], boundary="valid", method="fft")
 
 
-_BLURS = {"gaussian": _gaussian, "motion": _motion, "defocus": _defocus}
+_BLURS = {
+    "gaussian": _gaussian,
+    "motion": _motion,
+    "defocus": _defocus,
+    "sharp": _sharp,
+    "mixed": _mixed,
+}

@@ -8,17 +8,18 @@ import pytest
 
 from blurjax import blur_type, data
 from blurjax.blur_type import Config
-from blurjax.blur_type.model import feature, layers, raw_feature
+from blurjax.blur_type.model import as_pictures, feature, layers, raw_feature
 
 PUBLISHED = Config()
 CONFIGS = [
     PUBLISHED,
     Config(feature="spectrum", recall="bottleneck"),
     Config(hidden=(), recall="feature"),
-    Config(body="conv", recall="feature"),
-    Config(body="conv", feature="spectrum", recall="feature"),
+    Config(body="conv", hidden=(64,), recall="feature"),
+    Config(body="conv", hidden=(64,), feature="edges"),
+    Config(body="residual", hidden=(64, 64)),
 ]
-IDS = ["published", "spectrum", "softmax", "conv", "conv-spectrum"]
+IDS = ["published", "spectrum", "softmax", "conv", "conv-edges", "residual"]
 every_config = pytest.mark.parametrize("config", CONFIGS, ids=IDS)
 
 
@@ -50,7 +51,7 @@ def test_parameter_paths_are_frozen():
         "params/dense3/bias": (3,),
         **{
             f"params/branch/{name}/{leaf}": shape
-            for name, outputs in (("gaussian", 1), ("motion", 3), ("defocus", 1))
+            for name, outputs in (("gaussian", 1), ("motion", 3), ("defocus", 1), ("kind", 3))
             for leaf, shape in {
                 "kernel": (500, 32),
                 "bias": (32,),
@@ -95,6 +96,32 @@ def test_a_few_steps_lower_the_loss(config, batch):
         value, params = step(params)
         values.append(float(value))
     assert values[-1] < values[0] - 0.01, values
+
+
+@pytest.mark.parametrize("config", CONFIGS[:2], ids=IDS[:2])
+def test_pictures_are_the_spectrum_again(config, batch):
+    from blurjax import features
+
+    raw = raw_feature(batch.patches[:2], config)
+    pictures = as_pictures(raw, config)
+    if config.feature == "half_spectrum":
+        expected = jnp.fft.fftshift(features.half_spectrum(batch.patches[:2], size=45), axes=1)
+    else:
+        expected = features.min_max(features.log_spectrum(batch.patches[:2]))
+    np.testing.assert_allclose(pictures, expected, atol=2e-3)
+
+
+def test_patches_of_no_type_count_for_the_kind_alone(batch):
+    first = blur_type.loss(variables(PUBLISHED), batch, PUBLISHED)[1].metrics
+    sharp = batch._replace(label=jnp.full_like(batch.label, blur_type.KINDS.index("sharp")))
+    none = blur_type.loss(variables(PUBLISHED), sharp, PUBLISHED)
+    assert none[1].metrics["accuracy"] == 0 and none[1].metrics["parameters"] == 0
+    np.testing.assert_allclose(none[0], PUBLISHED.kind_weight * none[1].metrics["kind"], rtol=1e-6)
+    assert first["kind"] != none[1].metrics["kind"]
+    gradient = jax.grad(lambda v: blur_type.loss(v, sharp, PUBLISHED)[0])(variables(PUBLISHED))
+    branch = gradient["params"]["branch"]
+    assert jnp.abs(branch["kind"]["kernel"]).max() > 1e-6
+    assert jnp.abs(branch["motion"]["kernel"]).max() == 0
 
 
 def test_the_1024_inputs_are_the_half_plane_without_its_repeats(batch):
@@ -216,7 +243,9 @@ def test_hidden_layers_are_sigmoid(batch):
         ({"body": "transformer"}, "body is 'transformer'"),
         ({"feature": "pixels"}, "feature is 'pixels'"),
         ({"recall": "memory"}, "recall is 'memory'"),
-        ({"body": "conv"}, "no hidden layer to offer"),
+        ({"hidden": ()}, "no layer to offer"),
+        ({"body": "conv"}, "has one dense layer"),
+        ({"body": "residual"}, "give them one width"),
         ({"sigma": (3.0, 1.0)}, r"sigma is \(3.0, 1.0\)"),
     ],
 )

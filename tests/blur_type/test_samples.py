@@ -140,6 +140,41 @@ def test_noise(sharp):
     np.testing.assert_allclose(jnp.std(noisy.patches - clean.patches), 0.02, rtol=0.1)
 
 
+def test_noise_and_compression_for_each_slot(sharp):
+    noise = jnp.where(jnp.arange(300) < 150, 0.0, 0.03).astype(jnp.float32)
+    quality = jnp.where(jnp.arange(300) % 2 == 0, 0.0, 30.0).astype(jnp.float32)
+    batch = plain(jax.random.key(7), sharp, noise=noise, quality=quality)
+    # The same blur without either; a window of eight more pixels has another place.
+    clean = plain(jax.random.key(7), sharp, quality=0.0)
+    changed = jnp.std(batch.patches - clean.patches, axis=(1, 2))
+    np.testing.assert_array_equal(changed[:150:2], 0)
+    assert changed[1:150:2].mean() > 0.003
+    np.testing.assert_allclose(changed[150::2].mean(), 0.03, rtol=0.15)
+    levels = 255 * np.asarray(batch.patches)
+    np.testing.assert_allclose(levels, np.round(levels), atol=1e-4)
+
+
+def test_degraded_draws_both(sharp):
+    batch = sample(jax.random.key(10), sharp, kinds=blur_type.KINDS, degraded=1.0, rule="none")
+    np.testing.assert_array_equal(batch.label, np.arange(300) % 5)
+    np.testing.assert_array_equal(batch.size[batch.label > 2], 0)
+    # Sharp patches have the highest frequencies of all, mixed ones no more than the blurred.
+    fine = jnp.abs(jnp.diff(batch.patches, axis=2)).mean((1, 2))
+    by_kind = [float(fine[batch.label == i].mean()) for i in range(5)]
+    assert by_kind[3] > 1.5 * max(by_kind[:3]) and by_kind[4] < 1.2 * max(by_kind[:3])
+    noise, quality = samples._degradations(jax.random.key(0), 4000, 0.5)
+    assert 0.47 < jnp.mean((noise > 0) | (quality > 0)) < 0.53
+    assert 0.18 < jnp.mean(quality > 0) < 0.22 and noise.max() <= 5 / 255
+
+
+def test_mixed_kernels_are_kernels():
+    kernels = samples.mixed_kernels(jax.random.key(0), 40, 41, CONFIG)
+    assert kernels.min() > -1e-6
+    np.testing.assert_allclose(kernels.sum((1, 2)), 1, atol=1e-4)
+    # None is a single pixel.
+    assert kernels.max() < 0.5
+
+
 def test_under_vmap(sharp):
     keys = jax.random.split(jax.random.key(8), 2)
     together = jax.vmap(lambda k: sample(k, sharp))(keys)
@@ -183,6 +218,8 @@ def test_margin_covers_every_kernel():
     ("options", "message"),
     [
         ({"n": 100}, "multiple of 3"),
+        ({"kinds": ("gaussian", "box")}, "kinds has box; choose from gaussian, motion"),
+        ({"degraded": 0.5, "noise": 0.1}, "degraded draws noise and quality itself"),
         ({"linear": "sometimes"}, "linear is 'sometimes'"),
         ({"sampling": "box"}, "sampling is 'box'"),
         ({"rule": "pretty"}, "rule is 'pretty'"),
