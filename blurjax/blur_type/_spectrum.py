@@ -14,10 +14,14 @@ _SIZE = 63
 # A frequency is believed where the spectrum is so many times the noise of JPEG's rounding.
 _ABOVE_ROUNDING = 3.0
 _LAYERS = 12
+# The kernel's pixels add their own variance to the parameter's square.
+_PIXEL = 1 / 12
 
 
 def measure(gray: np.ndarray, name: str, near: np.ndarray, reach: float) -> np.ndarray:
     """Parameters of one type and their standard errors, (2, d).
+
+    A sigma is the standard deviation of the discrete kernel, as everywhere in this system.
 
     Args:
         gray: (H, W), at least 64 pixels a side.
@@ -26,14 +30,21 @@ def measure(gray: np.ndarray, name: str, near: np.ndarray, reach: float) -> np.n
         reach: the size is looked for up to this many times that of `near`, and down to 0.7.
     """
     power, reliable = _power(gray)
-    theta, errors, _, _ = _fit_blind.fit_spectrum(
+    candidates = _around(near, reach)
+    if name == "gaussian":
+        candidates = np.sqrt(np.maximum(candidates**2 - _PIXEL, 0.1**2))
+    found, uncertain, _, _ = _fit_blind.fit_spectrum(
         power,
         reliable,
-        jnp.asarray(_around(near, reach), jnp.float32),
+        jnp.asarray(candidates, jnp.float32),
         family=FAMILIES[name],
         size=_SIZE,
         starts=_LAYERS,
     )
+    theta, errors = np.asarray(found, np.float64), np.asarray(uncertain, np.float64)
+    if name == "gaussian":
+        deviation = np.sqrt(theta**2 + _PIXEL)
+        theta, errors = deviation, errors * theta / deviation
     return np.stack([theta, errors])
 
 

@@ -37,6 +37,14 @@ def test_a_radius_beyond_the_ranges_is_measured(photograph):
     np.testing.assert_allclose(theta, 10.5, atol=0.15)
 
 
+def test_a_sigma_is_that_of_the_discrete_kernel(photograph):
+    kernel = psf.gaussian(0.9, size=11)
+    found = float(jnp.sqrt(psf.moments(kernel).covariance[0, 0]))
+    theta, errors = _spectrum.measure(seen(photograph, kernel), "gaussian", np.array([found]), 1.5)
+    # The narrow kernel is as good as its moments; how sharp the photograph was nobody knows.
+    assert abs(theta[0] - found) < 3 * errors[0] and errors[0] < 0.2
+
+
 def test_the_rounding_of_jpeg_is_where_its_steps_say():
     grain = jax.random.normal(jax.random.key(0), (256, 256)) * 0.15 + 0.5
     image = imaging.quantise(grain.astype(jnp.float32))
