@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import lax
 
 from blurjax import imaging
@@ -367,10 +366,13 @@ def best_of(loss: Callable[[Array], Array], points: Array, count: int) -> Array:
 
 def descended(loss: Callable[[Array], Array], points: Array, steps: int) -> Array:
     """Where Adam ends from each point, and of these the point of least loss, (d,)."""
+    # optax costs a second to import.
+    import optax
+
     optimiser = optax.adam(optax.cosine_decay_schedule(_LEARNING_RATE, steps))
 
     def descend(point: Array) -> tuple[Array, Array]:
-        def step(carry: tuple[Array, optax.OptState], _: None) -> tuple[tuple, None]:
+        def step(carry: tuple, _: None) -> tuple[tuple, None]:
             point, state = carry
             # optax mixes dtypes; the caller may have made that an error.
             with jax.numpy_dtype_promotion("standard"):

@@ -68,9 +68,15 @@ def test_analysis_says_what_was_found(label, shape):
     written = words(plots.analysis(image, answer, title="photo.png"))
     assert "photo.png" in written
     assert "n = 3 patches" in written
-    assert "70 %" in written
+    assert "60 %" in written and "no dominant blur" in written
     assert f"Estimated PSF: {label}" in written
     assert "px" in written and "±" in written
+
+
+def test_analysis_of_a_sharp_image_draws_no_kernel():
+    answer = _analyze.Analysis(estimate("sharp", {}))
+    written = words(plots.analysis(np.full((80, 90), 0.5, np.float32), answer))
+    assert "sharp: no kernel to draw" in written
 
 
 def test_analysis_without_an_answer_gives_the_reason():

@@ -138,7 +138,7 @@ def evidence(
 
 def fit(key: jax.Array, rows: np.ndarray, answers: np.ndarray) -> Variables:
     """The judge's weights: weighted cross-entropy with weight decay, by L-BFGS."""
-    start = _judge.init(key)
+    start = {name: value.astype(jnp.float32) for name, value in _judge.init(key).items()}
     fixed = {
         "mean": jnp.asarray(rows.mean(axis=0)),
         "scale": jnp.asarray(rows.std(axis=0) + 1e-3),

@@ -17,7 +17,7 @@ def source():
 
 
 def test_examples_are_files_of_every_answer(source):
-    examples = [judge.example(source, i, CONFIG, 3) for i in range(40)]
+    examples = [judge.example(source, i, CONFIG, 3) for i in range(25)]
     answers = {e.answer for e in examples if e is not None}
     assert answers == set(range(len(ANSWERS)))
     for one in filter(None, examples):
@@ -55,15 +55,15 @@ def test_evidence_of_what_can_be_read(source, monkeypatch):
 
 def test_a_judge_learns_what_can_be_known():
     rng = np.random.default_rng(0)
-    answers = rng.integers(0, len(ANSWERS), 600)
-    rows = rng.standard_normal((600, _judge.EVIDENCE)).astype(np.float32)
+    answers = rng.integers(0, len(ANSWERS), 3000)
+    rows = rng.standard_normal((3000, _judge.EVIDENCE)).astype(np.float32)
     rows[:, :5] += 3 * np.eye(5, dtype=np.float32)[answers]
     # One in five answers is not to be known.
-    unknown = rng.random(600) < 0.2
+    unknown = rng.random(3000) < 0.2
     rows[unknown, :5] = 0
-    params = judge.fit(jax.random.key(0), rows[:400], answers[:400])
-    report = judge.report(params, rows[400:], answers[400:])
+    params = judge.fit(jax.random.key(0), rows[:2000], answers[:2000])
+    report = judge.report(params, rows[2000:], answers[2000:])
     assert 0.7 < report["right"] < 0.95
     assert abs(report["surer_than_right"]) < 0.12
-    same = judge.fit(jax.random.key(0), rows[:400], answers[:400])
+    same = judge.fit(jax.random.key(0), rows[:2000], answers[:2000])
     np.testing.assert_array_equal(same["kernel0"], params["kernel0"])
