@@ -27,7 +27,7 @@ Arrays = Any
 # The yardsticks' weights belong to the evaluation, not to the library.
 _BASELINES = Path(__file__).parent / "weights"
 _NAMES = {
-    "compact_random_start": "published network, random start",
+    "compact_random_start": "published network, random start, trained without noise",
     "softmax": "softmax regression, same feature",
     "conv": "small CNN, same patch, trained without noise",
 }

@@ -109,7 +109,7 @@ def test_float32_survives_a_bandwidth_far_below_the_extent():
     np.testing.assert_allclose(found, naive(queries, points, points, 1e-4), atol=2e-7)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("dtype", [jnp.float32, pytest.param(jnp.bfloat16, marks=pytest.mark.slow)])
 def test_dtypes_are_kept(memory, dtype):
     points, targets = (x.astype(dtype) for x in memory)
     expected = naive(*(np.asarray(x, np.float64) for x in (points[:9], points, targets)), 0.7)
@@ -128,7 +128,9 @@ def test_dtypes_are_kept(memory, dtype):
 
 
 @pytest.mark.parametrize(
-    ("inputs", "bandwidth"), [(4, 0.7), (9, np.linspace(0.7, 2, 9))], ids=["one", "each"]
+    ("inputs", "bandwidth"),
+    [pytest.param(4, 0.7, marks=pytest.mark.slow, id="one"), (9, np.linspace(0.7, 2, 9))],
+    ids=[None, "each"],
 )
 def test_gradients(memory, wide, getkey, inputs, bandwidth):
     points, targets = memory if inputs == 4 else wide
@@ -201,7 +203,7 @@ def test_nearest_distance_and_grid(memory, wide):
 # ---- sharding and memory
 
 
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("weighted", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_sharded_points_give_the_same(wide, getkey, weighted):
     points, targets = (x[:144] for x in wide)
     queries = jax.random.normal(getkey(), (20, 9)).at[0].set(50.0)
@@ -283,6 +285,7 @@ def best_single(points, targets):
     return grid[jnp.argmin(errors)], errors.min()
 
 
+@pytest.mark.slow
 def test_learned_bandwidths_drop_what_does_not_matter(three, fitted):
     points, clean, noisy = three
     assert fitted.shape == (3,)
