@@ -117,6 +117,9 @@ def train(
             key, drawn, unseen, checks, plan, workdir=workdir, quiet=quiet, say=say
         )
 
+    if plan.config.body != "conv":
+        _draw_filters(variables, plan.config, workdir / "filters.png", say)
+
     # ---- stage 3: the GRNNs
     if plan.second_stage:
         say("second stage: leave-one-out bandwidths")
@@ -184,9 +187,7 @@ def _network(
         variables = pretrain(
             jax.random.fold_in(key, 3), variables, first, unseen, plan, workdir=workdir, quiet=quiet
         )
-        kernel = variables["params"]["dense0"]["kernel"]
-        figure = plots.filters(np.asarray(as_pictures(kernel.T[:100], plan.config)))
-        say(f"the first layer's filters are drawn in {plots.save(figure, workdir / 'filters.png')}")
+        _draw_filters(variables, plan.config, workdir / "filters_pretrained.png", say)
 
     # ---- stage 2: fine-tuning
     optimizer = optax.chain(
@@ -217,6 +218,17 @@ def _network(
         quiet=quiet,
     )
     return state["variables"]
+
+
+def _draw_filters(
+    variables: Variables, config: Config, file: Path, say: Callable[[str], None]
+) -> None:
+    """The sixty filters of the first layer that have the greatest norm."""
+    filters = variables["params"]["dense0"]["kernel"].T
+    strongest = jnp.argsort(-jnp.linalg.norm(filters, axis=1))[:60]
+    pictures = np.asarray(as_pictures(filters[strongest], config))
+    plots.save(plots.filters(pictures, what="first-layer filters of greatest norm"), file)
+    say(f"the first layer's filters are drawn in {file}")
 
 
 def pretrain(

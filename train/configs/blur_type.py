@@ -12,7 +12,8 @@ of which every one has noise or compression:
     compact_random_start  1190 s   94.1 %   95.7 %   (as is `conv`: no noise, no compression)
     seed                   349 s   89.1 %   91.0 %
     seed_random_start      251 s   89.0 %   90.2 %
-    softmax               SM
+    seed_edges             167 s   76.0 %   76.9 %   (on div2k and imagenet; there seed: 89.2, 90.0)
+    softmax                125 s   65.8 %   66.9 %   (likewise)
     conv                   659 s   94.1 %   95.2 %
 
 Trained without noise and compression (`degraded=0`, 20 000 steps), `compact` had 94.2 % and 95.7 %
@@ -101,7 +102,6 @@ PRESETS = {
     "softmax": Preset(
         config=Config(hidden=(), recall="feature"),
         stored=240_000,
-        degraded=0.4,
         steps=4_000,
         second_stage=False,
     ),
