@@ -61,10 +61,10 @@ def test_calibrated_and_wrong_logits():
         np.repeat(np.arange(10), 30), np.float32(0),
     )  # fmt: skip
     perfect = 20 * np.eye(3, dtype=np.float32)[label]
-    result = protocol._classification(perfect, batch)
+    result = protocol.classification(perfect, batch)
     assert result["rate"] == 1 and result["expected_calibration_error"] < 1e-3
     np.testing.assert_array_equal(result["confusion"], 100 * np.eye(3))
-    wrong = protocol._classification(np.roll(perfect, 1, axis=1), batch)
+    wrong = protocol.classification(np.roll(perfect, 1, axis=1), batch)
     assert wrong["rate"] == 0 and wrong["expected_calibration_error"] > 0.99
 
 
@@ -78,9 +78,9 @@ def test_parameter_errors_of_a_perfect_and_of_a_constant_answer():
         np.zeros(n), label, size, angle, np.ones(n), np.zeros(n, int), np.float32(0)
     )
     perfect = blur_type.Prediction(
-        np.zeros((n, 3)), np.zeros((n, 3)), label, size, size, angle, size
+        np.zeros((n, 3)), np.zeros((n, 3)), label, size, size, angle, size, np.zeros((n, 3))
     )
-    errors = protocol._parameter_errors(perfect, batch, CONFIG)
+    errors = protocol.parameter_errors(perfect, batch, CONFIG)
     for name, constant in [("sigma", 1.125), ("length", 3.25), ("radius", 1.625), ("angle", 45)]:
         np.testing.assert_allclose(errors[name]["true_type"], 0, atol=1e-9)
         np.testing.assert_allclose(errors[name]["constant"], constant, rtol=0.06)
@@ -101,7 +101,9 @@ def test_the_whole_protocol(tmp_path, stand_in, float32, monkeypatch, capsys):
     written = json.loads((tmp_path / "out" / "report.json").read_text())
     assert written == json.loads(json.dumps(result, default=report._plain))
     assert written["patches"] == dict.fromkeys(written["patches"], 12)
-    assert written["whole_photographs"]["blurred"] == 3
+    whole = written["whole_photographs"]["as they are"]
+    assert whole["n"] == 6 and set(whole["said"]) == {*blur_type.KINDS, "beyond the ranges"}
+    assert set(written["whole_photographs"]) == {"as they are", "noise 3/255", "JPEG 75"}
     assert {p.name for p in (tmp_path / "out").iterdir()} >= {
         "confusion_all.png", "confusion_textured.png", "reliability_all.png", "parameters.png",
     }  # fmt: skip

@@ -46,7 +46,7 @@ def test_the_angle_of_many_patches_is_a_circular_median(float32, monkeypatch):
             np.zeros((n, 3)), np.zeros((n, 3)), zero, zero, length, angle, zero, np.zeros((n, 3))
         )
 
-    monkeypatch.setattr(protocol.protocol, "_predictions", predictions)
+    monkeypatch.setattr(protocol.protocol, "predictions", predictions)
     found, count = protocol._told_motion(blurred, {}, blur_type.Config())
     assert count > 20 and found["length"] == 7
     assert float(blur_type.circular_error(jnp.float32(found["angle"]), jnp.float32(0.03))) < 0.08
