@@ -1,6 +1,7 @@
 """The parameters of a blur from the blurred image alone: `blurjax.fit_blind`."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -282,8 +283,10 @@ def periodogram(image: Array, *, n: int) -> Array:
     A window's weight falls with its contrast: no single edge rules, and flat ones do not count.
     Of a large image the windows are a regular sample.
     """
-    corners = [_corners(length, n) for length in image.shape]
-    crops = jnp.stack([image[r : r + n, c : c + n] for r in corners[0] for c in corners[1]])
+    corners = itertools.product(*(_corners(length, n) for length in image.shape))
+    crops = jax.vmap(lambda corner: lax.dynamic_slice(image, corner, (n, n)))(
+        jnp.asarray(list(corners))
+    )
     window = jnp.asarray(_hann(n), image.dtype)[None]
     mean = jnp.sum(crops * window**2, axis=(1, 2), keepdims=True)
     crops = (crops - mean) * window

@@ -35,7 +35,8 @@ class Estimate(NamedTuple):
     """"sigma" | "length" and "angle" | "radius" of the label's type, in pixels and radians; empty
     where the label is no type."""
     spread: dict[str, float]
-    """Their standard errors."""
+    """Their standard errors; where only the patches tell a parameter, half the central 68 % range
+    over those that voted for the label."""
     votes: np.ndarray
     """(3,): how many patches chose each type."""
     boxes: np.ndarray

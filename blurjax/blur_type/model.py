@@ -8,8 +8,10 @@ Variables are nested dicts with string keys:
              configured
     state    feature {mean, scale}: the standardisation, measured on training patches
     recall   gaussian | motion | defocus {points, targets, bandwidth}: the GRNNs' memories
+    judge    of whole photographs, see `_judge`; nothing here reads it
 
-`recall` is absent until the second stage has been fitted (`remember`).
+`recall` is absent until the second stage has been fitted (`remember`), `judge` where none was
+trained.
 """
 
 import functools
