@@ -915,6 +915,8 @@ def draw_bars(axes: "matplotlib.axes.Axes", rows: list[Row]) -> None:
             label=library,
         )
     axes.set_xscale("log")
+    # Within two decades matplotlib labels the small ticks too, one over the other.
+    axes.xaxis.set_minor_formatter("")
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
     axes.invert_yaxis()
     axes.set(xlabel="time for all kernels (ms)")

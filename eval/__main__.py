@@ -8,13 +8,14 @@ import tyro
 
 from blurjax.images import ImageError
 from blurjax.weights import WeightsError
-from eval import blur_type, blur_type_seed, fit_blind
+from eval import blur_type, blur_type_recall, blur_type_seed, fit_blind
 
 
 def main() -> int:
     """Run a protocol from the command line; 0 when done, 1 after a sentence that says why not."""
     protocols: dict[str, Callable[..., Any]] = {
         "blur_type": blur_type.evaluate,
+        "blur_type_recall": blur_type_recall.evaluate,
         "blur_type_seed": blur_type_seed.evaluate,
         "fit_blind": fit_blind.evaluate,
     }
