@@ -381,18 +381,16 @@ def _whole(
     order = np.sort(rng.permutation(len(source))[:most])
     result: dict[str, Any] = {}
     for condition in _CONDITIONS:
-        chosen = order if condition == _CLEAN else order[::3]
+        some = order if condition == _CLEAN else order[::3]
         cases = []
-        for number, i in enumerate(chosen):
+        for number, i in enumerate(some):
             sharp = jnp.asarray(source[int(i)])
             for way in _WAYS:
                 case = _Case(*_blurred(rng, sharp, way, config))
                 seen = _photographed(rng, case.image, condition)
                 cases.append(_asked(seen, case, way, source.names[int(i)], variables, config))
-            if number % 10 == 9 or number == len(chosen) - 1:
-                print(
-                    f"{condition}: {number + 1} of {len(chosen)} photographs read", file=sys.stderr
-                )
+            if number % 10 == 9 or number == len(some) - 1:
+                print(f"{condition}: {number + 1} of {len(some)} photographs read", file=sys.stderr)
         result[condition] = _summed(cases)
     return result
 
