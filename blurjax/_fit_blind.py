@@ -60,7 +60,7 @@ def fit_blind(
     steps from the best of each layer of it.
 
     On 24 photographs (260x260, 8 bits, no noise; sigma 0.6-4, length 4-25, radius 1.5-8) the
-    median errors were: sigma 4 % (nine of ten within 8 %), length 0.14 % (0.4 %), angle 0.1 degrees
+    median errors were: sigma 4 % (nine of ten within 8 %), length 0.15 % (0.4 %), angle 0.1 degrees
     (0.6), radius 0.2 % (0.5 %); family="all" named all 72 blurs (`python -m eval fit_blind`). Zeros
     of the spectrum tell length, angle and radius almost as well as the sharp image would; sigma has
     none, and is known only as far as the photograph's own sharpness. Noise of 2/255 or more hides
