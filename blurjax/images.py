@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from blurjax._typing import ArrayLike
 
-__all__ = ["ImageError", "gray", "paths", "read", "read_psf", "write", "write_psf"]
+__all__ = ["ImageError", "as_gray", "gray", "paths", "read", "read_psf", "write", "write_psf"]
 
 StrPath = str | os.PathLike[str]
 
@@ -133,6 +133,44 @@ def gray(image: ArrayLike) -> np.ndarray:
             f"shape {array.shape}: expected (H, W) or (..., H, W, 3); move the channels last"
         )
     return array @ _LUMA.astype(array.dtype)
+
+
+def as_gray(image: ArrayLike) -> np.ndarray:
+    """The luminance in [0, 1] of an image of any common kind, after checking it (host).
+
+    What every system's `estimate` does first.
+
+    Args:
+        image: (H, W) gray or (H, W, 3) RGB; floats in [0, 1], or uint8 or uint16. Floats may leave
+            the range by 0.01, as after resampling.
+
+    Returns:
+        (H, W) float32.
+
+    Raises:
+        ImageError: another shape or dtype, no pixel, values that are not finite or out of range.
+
+    Source: `gray`, of the values over the one that means white.
+
+    Example:
+        >>> import numpy as np
+        >>> from blurjax import images
+        >>> print(images.as_gray(np.array([[0, 51, 255]], np.uint8)))
+        [[0.  0.2 1. ]]
+    """
+    array = np.asarray(image)
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] != 3) or array.size == 0:
+        raise ImageError(f"image has shape {array.shape}; pass (H, W) gray or (H, W, 3) RGB")
+    if array.dtype in (np.uint8, np.uint16):
+        array = array / np.float32(np.iinfo(array.dtype).max)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise ImageError(f"image is {array.dtype}; pass floats in [0, 1], uint8 or uint16")
+    if not np.all(np.isfinite(array)):
+        raise ImageError("image has values that are not finite; replace them before the estimate")
+    low, high = float(array.min()), float(array.max())
+    if low < -0.01 or high > 1.01:
+        raise ImageError(f"image ranges over [{low:g}, {high:g}]; scale it to [0, 1]")
+    return np.ascontiguousarray(gray(array.astype(np.float32)))
 
 
 def write(path: StrPath, image: ArrayLike, *, bits: int = 8) -> None:

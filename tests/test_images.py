@@ -373,6 +373,31 @@ def test_gray_passes_two_axes_through_and_refuses_others():
             images.gray(np.zeros(shape, np.float32))
 
 
+@pytest.mark.parametrize(
+    "image", [RGB, RGB.astype(np.uint16) * 257, unit(RGB), jnp.asarray(unit(RGB), jnp.float64)]
+)
+def test_as_gray_brings_every_kind_of_image_to_one(image):
+    found = images.as_gray(image)
+    assert found.dtype == np.float32 and found.shape == RGB.shape[:2]
+    np.testing.assert_allclose(found, images.gray(unit(RGB)), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((64, 64, 4)), r"shape \(64, 64, 4\)"),
+        (np.zeros(64), r"shape \(64,\)"),
+        (np.zeros((0, 64)), r"shape \(0, 64\)"),
+        (np.full((64, 64), np.nan), "not finite"),
+        (np.full((64, 64), 200.0), r"\[200, 200\]; scale it"),
+        (np.zeros((64, 64), np.int32), "int32"),
+    ],
+)
+def test_as_gray_refuses_what_is_no_image(image, message):
+    with pytest.raises(ImageError, match=message):
+        images.as_gray(image)
+
+
 @pytest.mark.parametrize("extension", ["png", "tif", "tiff", "PNG"])
 @pytest.mark.parametrize("values", [RGB, L], ids=["rgb", "gray"])
 def test_write_then_read_is_the_identity_on_eight_bits(tmp_path, extension, values):

