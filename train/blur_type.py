@@ -2,8 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +18,7 @@ from blurjax import blur_type, checkpoint, data, plots, weights
 from blurjax.blur_type import Batch, Config
 from blurjax.blur_type.model import as_pictures, feature, layers
 from blurjax.nn import rbm
-from train import judge, loop
+from train import files, judge, loop
 from train.configs.blur_type import PRESETS, Preset
 
 Variables = dict[str, Any]
@@ -65,17 +63,10 @@ def train(
     if steps is not None:
         plan = dataclasses.replace(plan, steps=steps)
     workdir = workdir or Path("runs") / f"blur_type_{preset}"
-    workdir.mkdir(parents=True, exist_ok=True)
     key = jax.random.key(seed)
 
-    sources, (sharp, held_out), files = _photographs(images, seed)
-    listing = workdir / "files.json"
-    if listing.exists() and json.loads(listing.read_text())["sha256"] != files["sha256"]:
-        raise ValueError(
-            f"{workdir} belongs to a run on other photographs; give another --workdir, or the "
-            "--images that run began with"
-        )
-    listing.write_text(json.dumps(files, indent=1) + "\n")
+    sources, (sharp, held_out), about = _photographs(images, seed)
+    files.claim(workdir, about)
 
     def say(line: str) -> None:
         if not quiet:
@@ -143,7 +134,7 @@ def train(
         "preset": preset,
         "seed": seed,
         "steps": plan.steps,
-        "files": {k: files[k] for k in ("train", "validation", "sha256")},
+        "files": {k: about[k] for k in ("train", "validation", "sha256")},
         "jax": jax.__version__,
     }
     weights.save(out, variables, plan.config, record)
@@ -320,19 +311,10 @@ def _photographs(
     images: tuple[Path, ...], seed: int
 ) -> tuple[tuple[data.Source, data.Source], tuple[jax.Array, jax.Array], dict]:
     """Training and validation photographs, their tiles on the device, and which files they are."""
-    files: dict[str, Any]
     parts: tuple[data.Source, ...]
     if images:
         source = data.concatenate(*(data.folder(root) for root in images))
         parts = data.split(source)
-        hashes = [sorted(data.file_hashes(part)) for part in parts[:2]]
-        files = {
-            "train": len(parts[0]),
-            "validation": len(parts[1]),
-            "sha256": hashlib.sha256("\n".join(hashes[0]).encode()).hexdigest(),
-            "train_files": list(zip(parts[0].names, data.file_hashes(parts[0]), strict=True)),
-            "validation_files": list(zip(parts[1].names, data.file_hashes(parts[1]), strict=True)),
-        }
         stacks = [data.tiles(part, _TILE).images for part in parts[:2]]
     else:
         parts = (data.embedded("train"), data.embedded("validation"))
@@ -343,14 +325,8 @@ def _photographs(
         painted = np.round(255 * leaves).astype(np.uint8)
         stacks = [data.tiles(part, _TILE).images for part in parts]
         stacks[0] = np.concatenate([stacks[0], painted])
-        files = {
-            "train": len(parts[0]),
-            "validation": len(parts[1]),
-            "sha256": hashlib.sha256("\n".join(parts[0].names).encode()).hexdigest(),
-            "train_files": [*parts[0].names, "64 dead leaves"],
-            "validation_files": list(parts[1].names),
-        }
-    return (parts[0], parts[1]), (jnp.asarray(stacks[0]), jnp.asarray(stacks[1])), files
+    about = files.listing(parts[0], parts[1])
+    return (parts[0], parts[1]), (jnp.asarray(stacks[0]), jnp.asarray(stacks[1])), about
 
 
 def _store(
