@@ -9,6 +9,7 @@ from blurjax.data._dead_leaves import dead_leaves
 from blurjax.data._embedded import embedded, embedded_path
 from blurjax.data._folder import folder
 from blurjax.data._source import Source, concatenate, file_hashes, split, subset
+from blurjax.data._textures import texture
 from blurjax.data._tiles import Tiles, tiles
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "folder",
     "split",
     "subset",
+    "texture",
     "tiles",
 ]

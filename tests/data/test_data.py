@@ -390,3 +390,18 @@ def test_one_leaf_covers_its_area():
 def test_dead_leaves_refuse_bad_sizes(options):
     with pytest.raises(ValueError, match="expected size"):
         data.dead_leaves(jax.random.key(0), **options)
+
+
+def test_textures_are_sharp_varied_and_repeatable():
+    keys = jax.random.split(jax.random.key(0), 12)
+    drawn = np.asarray(jax.vmap(lambda k: data.texture(k, size=64))(keys))
+    assert drawn.shape == (12, 64, 64) and drawn.dtype == np.float32
+    assert drawn.min() >= 0 and drawn.max() <= 1 and np.all(np.isfinite(drawn))
+    np.testing.assert_allclose(drawn[3], data.texture(keys[3], size=64), atol=1e-5)
+    contrast = drawn.std(axis=(1, 2))
+    assert contrast.min() > 0.02 and np.ptp(contrast) > 0.05
+    # Averaged over the pixel, not blurred: neighbours differ.
+    steps = np.abs(np.diff(drawn, axis=2)).mean(axis=(1, 2)) / contrast
+    assert np.median(steps) > 0.2
+    with pytest.raises(ValueError, match="at least 16"):
+        data.texture(keys[0], size=8)
