@@ -22,6 +22,7 @@ _rooms = (
     "nn",
     "plots",
     "psf",
+    "sigma_map",
     "weights",
 )
 # Public functions (and what they return) of the top level and the private module of each.
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         nn,
         plots,
         psf,
+        sigma_map,
         weights,
     )
     from blurjax._analyze import analyze  # noqa: F401

@@ -99,3 +99,24 @@ def stand_in(tmp_path_factory):
     variables = blur_type.remember(variables, batch, config)
     file = tmp_path_factory.mktemp("weights") / "blur_type.npz"
     return weights.save(file, variables, config, {"note": "random"})
+
+
+@pytest.fixture
+def sigma_stand_in(monkeypatch, tmp_path):
+    """A weights file for sigma_map whose network sees sigma rise from 0.5 px at the left to 2.5 px
+    at the right, to within 0.1 px: where only what is made of the map matters."""
+    from blurjax import sigma_map, weights
+    from blurjax.sigma_map import _estimate
+
+    def rising(variables, gray, config, *, stride=4, way="expectation"):
+        ramp = np.linspace(0.5, 2.5, gray.shape[1], dtype=np.float32)
+        sigma = np.broadcast_to(ramp, (1, *gray.shape))
+        return sigma_map.Prediction(sigma, np.full(sigma.shape, 0.1, np.float32))
+
+    monkeypatch.setattr(_estimate, "tiled", rising)
+    return weights.save(
+        tmp_path / "weights" / "sigma_map.npz",
+        {"params": {"none": np.zeros(1)}},
+        sigma_map.Config(),
+        {"note": "no network"},
+    )

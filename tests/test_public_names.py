@@ -8,7 +8,10 @@ import pytest
 
 import blurjax
 
-ROOMS = ["blur_type", "data", "features", "images", "imaging", "metrics", "nn", "psf", "weights"]
+ROOMS = [
+    "blur_type", "data", "features", "images", "imaging", "metrics", "nn", "psf", "sigma_map",
+    "weights",
+]  # fmt: skip
 
 # Others build on these: removing one breaks scripts outside this repository.
 PROMISED = {
@@ -20,6 +23,7 @@ PROMISED = {
     "blur_type": {
         "LABELS", "Config", "init", "apply", "loss", "sample", "predict", "estimate", "load",
     },
+    "sigma_map": {"Config", "init", "apply", "loss", "sample", "predict", "estimate", "load"},
     "data": {"embedded", "folder", "split", "dead_leaves"},
 }  # fmt: skip
 
