@@ -1,0 +1,271 @@
+"""Train sigma_map: either network, the spread's calibration, the weights file."""
+
+import dataclasses
+import functools
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+from PIL import Image
+
+from blurjax import data, sigma_map, weights
+from blurjax.sigma_map import Batch, Config
+from train import files, loop
+from train.configs.sigma_map import PRESETS, Preset
+
+Variables = dict[str, Any]
+
+# Side of the tiles that go to the device: an image of the regressor and its margin.
+_TILE = 160
+# Factors by which images are reduced: those that are sharp at the pixel, and the others.
+_SHARP, _SOFT = (1.0, 1.4, 2.0), (1.5, 1.875, 2.5)
+# Tiles of one image at most, over all its sizes.
+_PER_IMAGE = 8
+_CHECKS = 512
+_CHUNK = 64
+
+
+def train(
+    preset: Literal[tuple(PRESETS)] = "regressor",  # type: ignore[valid-type]
+    images: tuple[Path, ...] = (),
+    textures: tuple[Path, ...] = (),
+    soft_images: tuple[Path, ...] = (),
+    out: Path | None = None,
+    workdir: Path | None = None,
+    seed: int = 0,
+    steps: Annotated[int | None, tyro.conf.arg(help="train for so many steps instead")] = None,
+    quiet: bool = False,
+) -> Path:
+    """Train one of the networks and write a weights file.
+
+    Interrupted, it goes on where it was when the same command is given again.
+
+    Args:
+        preset: which of train/configs/sigma_map.py.
+        images: folders of photographs that are sharp at the pixel. Every folder is split by image
+            into training (80 %), validation (10 %) and test (10 %, not looked at); without any
+            folder the photographs inside scikit-image are used.
+        textures: folders of textures; the regressor sees them reduced.
+        soft_images: folders of photographs that are not sharp at the pixel (compressed, or
+            straight from a camera): used at 2/3 of their size or less.
+        out: the weights file; default WORKDIR/sigma_map.npz.
+        workdir: checkpoints, metrics.jsonl and the list of files; default runs/sigma_map_PRESET.
+        seed: of everything random.
+        steps: instead of the preset's.
+        quiet: no progress.
+
+    Returns:
+        Path of the weights file.
+    """
+    started = time.monotonic()
+    plan: Preset = PRESETS[preset]
+    if steps is not None:
+        plan = dataclasses.replace(plan, steps=steps)
+    workdir = workdir or Path("runs") / f"sigma_map_{preset}"
+    key = jax.random.key(seed)
+
+    def say(line: str) -> None:
+        if not quiet:
+            print(line, file=sys.stderr, flush=True)
+
+    (sharp, held_out), about = _tiles(images, textures, soft_images, plan, seed)
+    files.claim(workdir, about)
+    say(f"{preset}: {sharp.shape[0]} training and {held_out.shape[0]} validation tiles")
+
+    draw = functools.partial(
+        sigma_map.sample,
+        config=plan.config,
+        light=plan.light,
+        sampling=plan.sampling,
+        truncate=plan.truncate,
+        degraded=plan.degraded,
+        augmented=plan.augmented,
+    )
+    checks = [
+        draw(jax.random.fold_in(key, 1000 + i), held_out, n=_CHUNK)
+        for i in range(_CHECKS // _CHUNK)
+    ]
+    variables = sigma_map.init(jax.random.fold_in(key, 1), plan.config)
+    first = draw(jax.random.fold_in(key, 2), sharp, n=_CHUNK)
+    variables = sigma_map.standardise(variables, first.images, plan.config)
+    optimizer = optax.chain(
+        optax.clip_by_global_norm(1.0),
+        optax.adamw(
+            optax.warmup_cosine_decay_schedule(
+                0.0, plan.rate, min(200, plan.steps // 10), plan.steps
+            ),
+            weight_decay=plan.weight_decay,
+        ),
+    )
+    state = loop.run(
+        loop.gradient_step(
+            functools.partial(sigma_map.loss, config=plan.config),
+            optimizer,
+            functools.partial(draw, n=plan.batch),
+        ),
+        loop.initial_state(variables, optimizer),
+        sharp,
+        key=jax.random.fold_in(key, 3),
+        num_steps=plan.steps,
+        workdir=workdir,
+        validate=lambda state: measure(state["variables"], checks, plan.config),
+        validate_every=500,
+        meta={"config": dataclasses.asdict(plan.config)},
+        quiet=quiet,
+    )
+    variables = calibrate(state["variables"], checks, plan.config)
+
+    # ---- the weights file, measured as it is on disk
+    out = out or workdir / "sigma_map.npz"
+    record = {
+        "preset": preset,
+        "seed": seed,
+        "steps": plan.steps,
+        "files": {k: about[k] for k in ("train", "validation", "sha256")},
+        "jax": jax.__version__,
+    }
+    weights.save(out, variables, plan.config, record)
+    stored, _, _ = weights.load(out, Config)
+    measured = measure(jax.tree.map(jnp.asarray, stored), checks, plan.config)
+    say(f"{preset}: {time.monotonic() - started:.0f} s in this sitting; validation after the cast:")
+    for name, value in measured.items():
+        say(f"  {name} {value:.4f}")
+    say(f"weights in {out} ({out.stat().st_size / 1e6:.2f} MB), everything else in {workdir}")
+    return out
+
+
+def measure(variables: Variables, checks: list[Batch], config: Config) -> dict[str, float]:
+    """Means of the loss's metrics over batches."""
+    found = [jax.device_get(_loss(variables, batch, config=config)[1].metrics) for batch in checks]
+    squared = {"rmse"}
+    return {
+        name: float(
+            np.sqrt(np.mean([m[name] ** 2 for m in found]))
+            if name in squared
+            else np.mean([m[name] for m in found])
+        )
+        for name in found[0]
+    }
+
+
+_loss = jax.jit(sigma_map.loss, static_argnames=("config", "train"))
+
+
+def calibrate(variables: Variables, checks: list[Batch], config: Config) -> Variables:
+    """Variables whose stated spread is multiplied so that error / spread has mean square 1."""
+    squares = []
+    for batch in checks:
+        if config.body == "regressor":
+            said = _predict(variables, batch.images, config=config)
+            squares.append(jnp.mean(((said.sigma - batch.sigma) / said.spread) ** 2))
+        else:
+            logits = _apply(variables, batch.images, config=config)
+            mean, spread = sigma_map.decode(logits, config)
+            squares.append(jnp.mean(((mean - batch.sigma) / spread) ** 2))
+    scale = variables["state"]["spread"]["scale"] * jnp.sqrt(jnp.mean(jnp.stack(squares)))
+    return {**variables, "state": {**variables["state"], "spread": {"scale": scale}}}
+
+
+_predict = jax.jit(sigma_map.predict, static_argnames="config")
+_apply = jax.jit(sigma_map.apply, static_argnames="config")
+
+
+def _tiles(
+    images: tuple[Path, ...],
+    textures: tuple[Path, ...],
+    soft_images: tuple[Path, ...],
+    plan: Preset,
+    seed: int,
+) -> tuple[tuple[jax.Array, jax.Array], dict[str, Any]]:
+    """Training and validation tiles on the device, and which files they are from."""
+    roots = ((images, _SHARP), (soft_images, _SOFT), (textures, _SOFT if plan.reduced else (1.0,)))
+    sources, stacks = [], []
+    for folders, factors in roots:
+        source = data.concatenate(*(data.folder(root) for root in folders))
+        parts = data.split(source)[:2]
+        sources.append(parts)
+        stacks.append([_cut(part, factors) for part in parts])
+    if not any(len(parts[0]) for parts in sources):
+        parts = (data.embedded("train"), data.embedded("validation"))
+        sources, stacks = [parts], [[_cut(part, _SHARP) for part in parts]]
+    train, validation = (data.concatenate(*part) for part in zip(*sources, strict=True))
+    about = files.listing(train, validation)
+
+    painted = _paint(seed, plan.painted)
+    if len(stacks) == 1:
+        chosen = [(stacks[0][0], 1 - plan.painted), (painted[0], plan.painted)]
+        held = [stacks[0][1]]
+    else:
+        photographs = [np.concatenate([stacks[0][i], stacks[1][i]]) for i in range(2)]
+        shares = (1 - plan.painted - plan.texture_share, plan.texture_share, plan.painted)
+        stacked = (photographs[0], stacks[2][0], painted[0])
+        chosen = list(zip(stacked, shares, strict=True))
+        held = [photographs[1], stacks[2][1]]
+    rng = np.random.default_rng(seed)
+    mixed = [
+        stack[
+            rng.choice(
+                len(stack), round(_STORE * share), replace=round(_STORE * share) > len(stack)
+            )
+        ]
+        for stack, share in chosen
+        if len(stack) and share
+    ]
+    held_out = np.concatenate([*held, painted[1]])
+    return (jnp.asarray(np.concatenate(mixed)), jnp.asarray(held_out)), about
+
+
+# Tiles kept for training.
+_STORE = 8_000
+
+
+def _cut(source: data.Source, factors: tuple[float, ...]) -> np.ndarray:
+    """Tiles that cover every image at every size that has room for one, uint8 (m, tile, tile)."""
+    kept: list[np.ndarray] = []
+    for i in range(len(source)):
+        image = source[i]
+        mine = []
+        for factor in factors:
+            height, width = (int(side / factor) for side in image.shape)
+            if min(height, width) < _TILE:
+                continue
+            # A box: what a sensor of larger pixels would have seen.
+            small = Image.fromarray(image).resize((width, height), Image.Resampling.BOX)
+            levels = np.rint(255 * np.asarray(small)).astype(np.uint8)
+            for row in _starts(height):
+                for column in _starts(width):
+                    mine.append(levels[row : row + _TILE, column : column + _TILE])
+        rng = np.random.default_rng(i)
+        kept += [mine[j] for j in rng.permutation(len(mine))[:_PER_IMAGE]]
+    return np.stack(kept) if kept else np.zeros((0, _TILE, _TILE), np.uint8)
+
+
+def _starts(length: int) -> np.ndarray:
+    """Where tiles begin that cover a side, evenly, overlapping where they must."""
+    return np.linspace(0, length - _TILE, -(-length // _TILE)).astype(int)
+
+
+def _paint(seed: int, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Procedural textures, and a quarter as many dead leaves, for training and for validation."""
+    count = round(_STORE * share)
+    stacks = []
+    for part, number in (("train", count), ("validation", 64)):
+        key = jax.random.fold_in(jax.random.key(seed), 10 + (part == "validation"))
+        keys = jax.random.split(key, max(number, 2))
+        leaves = number // 5
+        painted = [
+            np.asarray(jax.lax.map(lambda k, draw=draw: draw(k, size=_TILE), some, batch_size=8))
+            for draw, some in (
+                (data.dead_leaves, keys[:leaves]),
+                (data.texture, keys[leaves:number]),
+            )
+            if len(some)
+        ]
+        stacks.append(np.rint(255 * np.concatenate(painted)).astype(np.uint8))
+    return stacks[0], stacks[1]
