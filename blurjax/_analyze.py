@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from blurjax import blur_type
+from blurjax import blur_type, sigma_map
 
 Weights = Mapping[str, str | Path]
 """Weights files or checkpoints by the name of their system."""
@@ -19,9 +19,11 @@ class Analysis(NamedTuple):
 
     blur_type: blur_type.Estimate
     """Type and parameters of the dominant blur."""
+    sigma_map: sigma_map.Estimate
+    """Gaussian blur at each pixel, and where it is known."""
 
 
-MIN_SIZE = blur_type.MIN_SIZE
+MIN_SIZE = min(blur_type.MIN_SIZE, sigma_map.MIN_SIZE)
 """The image side, in pixels, below which no system has an answer."""
 
 
@@ -33,8 +35,8 @@ def analyze(image: np.ndarray | jax.Array, *, weights: Weights | None = None) ->
 
     Args:
         image: (H, W) gray or (H, W, 3) RGB; floats in [0, 1], or uint8 or uint16.
-        weights: for each system named in it ("blur_type"), the file to use instead of the
-            shipped weights.
+        weights: for each system named in it ("blur_type", "sigma_map"), the file to use instead
+            of the shipped weights.
 
     Returns:
         `Analysis`.
@@ -61,6 +63,7 @@ def analyze(image: np.ndarray | jax.Array, *, weights: Weights | None = None) ->
         )
     return Analysis(
         blur_type=blur_type.estimate(image, *blur_type.load(files.get("blur_type"))),
+        sigma_map=sigma_map.estimate(image, *sigma_map.load(files.get("sigma_map"))),
     )
 
 
@@ -117,8 +120,21 @@ def parameter_phrase(
     return ", ".join(phrases)
 
 
+def sigma_phrase(estimate: sigma_map.Estimate) -> str:
+    """A sigma map in words, such as "0.4 to 2.1 px (median 0.9, 5 to 95 %), known in 83 % of the
+    pixels" (host); why there is none, if so."""
+    row = _sigma_map_summary(estimate)
+    if row["sigma_median"] is None:
+        return str(row["status"])
+    low, middle, high = (row[f"sigma_{which}"] for which in ("5_percent", "median", "95_percent"))
+    return (
+        f"{low:.1f} to {high:.1f} px (median {middle:.1f}, 5 to 95 %), "
+        f"known in {percent(row['coverage'])} of the pixels"
+    )
+
+
 def percent(probability: float) -> str:
-    """A probability in [0, 1] in whole percent, never rounded to certainty (host)."""
+    """A probability or a share in [0, 1] in whole percent, never rounded to certainty (host)."""
     if probability > 0.995:
         return "> 99 %"
     return "< 1 %" if probability < 0.005 else f"{100 * probability:.0f} %"
@@ -151,4 +167,22 @@ def _blur_type_summary(estimate: blur_type.Estimate) -> dict[str, Any]:
     }
 
 
-_SUMMARIES: dict[str, Callable[[Any], dict[str, Any]]] = {"blur_type": _blur_type_summary}
+def _sigma_map_summary(estimate: sigma_map.Estimate) -> dict[str, Any]:
+    valid = estimate.valid
+    known = bool(np.any(valid))
+    low, middle, high = np.quantile(estimate.sigma[valid], [0.05, 0.5, 0.95]) if known else [0] * 3
+    return {
+        "status": estimate.status,
+        "sigma_median": float(middle) if known else None,
+        "sigma_5_percent": float(low) if known else None,
+        "sigma_95_percent": float(high) if known else None,
+        "spread_median": float(np.median(estimate.spread[valid])) if known else None,
+        "coverage": float(np.mean(valid)),
+        "unit": "pixel",
+    }
+
+
+_SUMMARIES: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "blur_type": _blur_type_summary,
+    "sigma_map": _sigma_map_summary,
+}

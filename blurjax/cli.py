@@ -12,10 +12,10 @@ import sys
 import tempfile
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import IO, Annotated, Any, NamedTuple, TypeVar
 
 import numpy as np
 import tyro
@@ -40,7 +40,7 @@ class Failure(Exception):
 
 @dataclass(frozen=True)
 class Analyze:
-    """Tell what blur is in images: its type, its parameters and how sure that is.
+    """Tell what blur is in images: its type, its parameters, where how much, and how sure that is.
 
     Example: blurjax analyze photo.jpg holiday/ --out answers
     """
@@ -52,11 +52,17 @@ class Analyze:
     ]
     """Image files, or folders, of which every image is taken."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
-    """Write a picture of every answer, and all answers as report.json, into this folder."""
+    """Write a picture of every answer, the sigma maps, and all answers as report.json, into this
+    folder."""
     json: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Print nothing but a JSON array, an object an image."""
-    weights: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
-    """Weights (.npz) or a training checkpoint for the blur type, instead of the shipped ones."""
+    weights: Annotated[
+        tuple[str, ...],
+        tyro.conf.UseAppendAction,
+        tyro.conf.arg(metavar="[SYSTEM=]FILE", help_behavior_hint="(repeatable)"),
+    ] = ()
+    """Weights (.npz) or a training checkpoint instead of the shipped ones, for SYSTEM blur_type or
+    sigma_map; without SYSTEM for the blur type."""
 
 
 @dataclass(frozen=True)
@@ -152,10 +158,10 @@ def _analyze(arguments: Analyze) -> int:
     if arguments.out is not None:
         _check_folder(arguments.out)
     jobs = _expand(arguments.images)
-    pictures = _picture_names([file for file, _ in jobs], arguments.out)
+    places = _choose_places([file for file, _ in jobs], arguments.out)
     report, status = [], 0
-    for (file, fault), picture in zip(_with_progress(jobs), pictures, strict=True):
-        answer = _refused(file, fault) if fault else _answer(file, weights, picture)
+    for (file, fault), place in zip(_with_progress(jobs), places, strict=True):
+        answer = _refused(file, fault) if fault else _answer(file, weights, place)
         report.append(answer.entry)
         if answer.complaint:
             _complain(answer.complaint)
@@ -165,23 +171,45 @@ def _analyze(arguments: Analyze) -> int:
     if arguments.json:
         print(_as_json(report))
     if arguments.out is not None:
-        _write_text(arguments.out / "report.json", _as_json(report) + "\n")
+        text = _as_json(report) + "\n"
+        _write(arguments.out / "report.json", lambda file: file.write(text.encode()))
         if not arguments.json:
             drawn = sum("picture" in entry for entry in report)
-            plural = "" if drawn == 1 else "s"
-            print(f"{drawn} picture{plural} and report.json in {arguments.out}")
+            maps = sum("array" in entry.get("sigma_map", {}) for entry in report)
+            print(
+                f"{_counted(drawn, 'picture')}, {_counted(maps, 'sigma map')} and report.json in "
+                f"{arguments.out}"
+            )
     return status
 
 
-def _check_weights(file: Path | None) -> dict[str, Path] | None:
-    """The weights to pass on, after loading them once: their fault is not the images'."""
-    from blurjax import blur_type
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
 
+
+def _check_weights(choices: Sequence[str]) -> dict[str, Path]:
+    """The weights to pass on, after loading all once: their fault is not the images'."""
+    from blurjax import blur_type, sigma_map
+
+    loaders: dict[str, Callable[[Path | None], object]] = {
+        "blur_type": blur_type.load,
+        "sigma_map": sigma_map.load,
+    }
+    files: dict[str, Path] = {}
+    for choice in choices:
+        system, equals, file = choice.partition("=")
+        # The name of a file may hold "=" too.
+        if not equals or system not in loaders:
+            system, file = "blur_type", choice
+        if system in files:
+            raise Failure(f"--weights names two files for {system}; give one", 2)
+        files[system] = Path(file)
     try:
-        blur_type.load(file)
+        for system, load in loaders.items():
+            load(files.get(system))
     except (ValueError, TypeError, OSError) as error:
         raise Failure(_one_line(error)) from error
-    return None if file is None else {"blur_type": file}
+    return files
 
 
 def _check_folder(folder: Path) -> None:
@@ -209,21 +237,41 @@ def _expand(inputs: Iterable[Path]) -> list[tuple[Path, str]]:
     return jobs
 
 
-def _picture_names(files: Sequence[Path], folder: Path | None) -> list[Path | None]:
-    """`<stem>.png` for each file, numbered where that would overwrite another, or an input."""
+class _Place(NamedTuple):
+    """Where what is found in one image goes."""
+
+    picture: Path
+    array: Path
+    """Its sigma map for programs that read NumPy's files."""
+    plane: Path
+    """The same for programs that read images."""
+
+    @staticmethod
+    def called(folder: Path, stem: str) -> "_Place":
+        return _Place(
+            folder / f"{stem}.png", folder / f"{stem}_sigma.npy", folder / f"{stem}_sigma.png"
+        )
+
+
+def _choose_places(files: Sequence[Path], folder: Path | None) -> list[_Place | None]:
+    """Names after each file's stem, numbered where one would overwrite another, or an input."""
     if folder is None:
         return [None] * len(files)
-    # Some file systems do not tell upper from lower case.
-    taken = {str(file.resolve()).casefold() for file in files}
-    names: list[Path | None] = []
+
+    def spelt(path: Path) -> str:
+        # Some file systems do not tell upper from lower case.
+        return str(path.resolve()).casefold()
+
+    taken = {spelt(file) for file in files}
+    places: list[_Place | None] = []
     for file in files:
-        name, count = folder / f"{file.stem}.png", 1
-        while str(name.resolve()).casefold() in taken:
+        place, count = _Place.called(folder, file.stem), 1
+        while taken & set(map(spelt, place)):
             count += 1
-            name = folder / f"{file.stem}-{count}.png"
-        taken.add(str(name.resolve()).casefold())
-        names.append(name)
-    return names
+            place = _Place.called(folder, f"{file.stem}-{count}")
+        taken |= set(map(spelt, place))
+        places.append(place)
+    return places
 
 
 class _Answer(NamedTuple):
@@ -237,7 +285,7 @@ class _Answer(NamedTuple):
     """One sentence for stderr, or ""."""
 
 
-def _answer(file: Path, weights: dict[str, Path] | None, picture: Path | None) -> _Answer:
+def _answer(file: Path, weights: dict[str, Path], place: _Place | None) -> _Answer:
     from blurjax import _analyze
 
     try:
@@ -247,19 +295,55 @@ def _answer(file: Path, weights: dict[str, Path] | None, picture: Path | None) -
         return _refused(file, _one_line(error))
     height, width = image.shape[:2]
     entry = {"path": str(file), "width": width, "height": height, **_analyze.summary(analysis)}
-    if picture is not None:
-        _draw(picture, image, analysis, file.name)
-        entry["picture"] = picture.name
-    estimate = analysis.blur_type
+    if place is not None:
+        _draw(place.picture, image, analysis, file.name)
+        entry["picture"] = place.picture.name
+        entry["sigma_map"] |= _write_sigma(place, analysis.sigma_map)
     if min(height, width) < _analyze.MIN_SIZE:
-        return _Answer(entry, "", f"{file}: {estimate.status}")
+        # Of all the reasons, that of the system that would do with the fewest pixels.
+        return _Answer(entry, "", f"{file}: {analysis.sigma_map.status}")
+    lines = [
+        *_blur_type_lines(file, analysis.blur_type),
+        f"  sigma map: {_analyze.sigma_phrase(analysis.sigma_map)}",
+    ]
+    return _Answer(entry, "\n".join(lines), "")
+
+
+def _blur_type_lines(file: Path, estimate: Any) -> list[str]:
+    from blurjax import _analyze
+
     if estimate.status != "ok":
-        return _Answer(entry, f"{file}: no answer\n  {estimate.status}", "")
+        return [f"{file}: blur type unknown", f"  {estimate.status}"]
     certainty = _analyze.percent(float(estimate.answers.max()))
     read = f"n = {len(estimate.boxes)} patches"
     found = _analyze.parameter_phrase(estimate.parameters, estimate.spread)
     line = f"{file}: {estimate.label}, probability {certainty} ({read})"
-    return _Answer(entry, f"{line}\n  {found}" if found else line, "")
+    return [line, f"  {found}"] if found else [line]
+
+
+# Levels of the 16-bit picture of a sigma map for one pixel of sigma.
+_LEVELS = 1000
+
+
+def _write_sigma(place: _Place, estimate: Any) -> dict[str, Any]:
+    """Write a sigma map, unless nothing of it is known; what the report says of its files."""
+    from blurjax import images
+
+    known = estimate.valid
+    if not np.any(known):
+        return {}
+    sigma = np.where(known, estimate.sigma, np.float32(np.nan))
+    _write(place.array, lambda file: np.save(file, sigma))
+    # 0 means unknown, and nothing else does.
+    levels = np.where(known, np.clip(np.rint(_LEVELS * estimate.sigma), 1, 65535), 0)
+    try:
+        images.write(place.plane, levels / 65535, bits=16)
+    except ValueError as error:
+        raise Failure(_one_line(error)) from error
+    return {
+        "array": {"file": place.array.name, "unit": "pixel", "unknown": "NaN"},
+        "picture": {"file": place.plane.name, "unit": f"pixel / {_LEVELS}", "unknown": 0},
+    }
 
 
 def _refused(file: Path, fault: str) -> _Answer:
@@ -384,15 +468,18 @@ def _as_json(report: list[dict[str, Any]]) -> str:
     return json.dumps(report, indent=2, allow_nan=False)
 
 
-def _write_text(path: Path, text: str) -> None:
-    """A text file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """A file, whole or not at all."""
+    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        with temporary.open("wb") as file:
+            write(file)
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise Failure(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _one_line(error: object) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from blurjax import blur_type, images, psf
-from blurjax._analyze import Analysis, blur_phrase, parameter_phrase, percent
+from blurjax._analyze import Analysis, blur_phrase, parameter_phrase, percent, sigma_phrase
 from blurjax._typing import ArrayLike
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ __all__ = [
     "parameter_scatter",
     "reliability",
     "save",
+    "sigma_bias",
+    "sigma_maps",
+    "sigma_overlay",
 ]
 
 COLOURS = {"gaussian": "#0072B2", "motion": "#D55E00", "defocus": "#009E73"}
@@ -74,8 +77,8 @@ def analysis(
     """An image and what `blurjax.analyze` says about it (host).
 
     Left the image in gray, as it was read, with the patches that voted in the colour of their
-    vote; right the probability of each answer, and the estimated PSF or the reason why there is
-    none.
+    vote; then the sigma map over it, uncoloured where it is not known; right the probability of
+    each answer, and the estimated PSF or the reason why there is none.
 
     Args:
         image: (H, W) or (H, W, 3), in [0, 1].
@@ -86,19 +89,66 @@ def analysis(
         The figure, ready for `save`.
     """
     image, estimate = np.asarray(image), analysis.blur_type
-    figure = _figure(10.5, 5.6)
-    grid = figure.add_gridspec(2, 2, width_ratios=(1.75, 1), height_ratios=(1, 1.6))
+    figure = _figure(16, 5.6)
+    grid = figure.add_gridspec(2, 3, width_ratios=(1.75, 1.75, 1), height_ratios=(1, 1.6))
     _draw_votes(figure, figure.add_subplot(grid[:, 0]), image, estimate, title)
+    axes, found = figure.add_subplot(grid[:, 1]), analysis.sigma_map
+    if found.status == "ok":
+        _draw_sigma(figure, axes, image, np.where(found.valid, found.sigma, np.nan))
+        axes.set_title("Sigma map: " + sigma_phrase(found).replace("), ", "),\n"), fontsize=11)
+    else:
+        _draw_text(axes, f"Sigma map unknown:\n{found.status}", width=34)
     if estimate.status == "ok":
-        _draw_probabilities(figure.add_subplot(grid[0, 1]), estimate)
-        axes = figure.add_subplot(grid[1, 1])
+        _draw_probabilities(figure.add_subplot(grid[0, 2]), estimate)
+        axes = figure.add_subplot(grid[1, 2])
         _draw_answer(axes, Blur(estimate.label, estimate.parameters))
         axes.set_title(
             "Estimated PSF: " + _broken(estimate.label, estimate.parameters, estimate.spread),
             fontsize=10,
         )
     else:
-        _draw_text(figure.add_subplot(grid[:, 1]), f"No answer:\n{estimate.status}", width=34)
+        reason = f"Blur type unknown:\n{estimate.status}"
+        _draw_text(figure.add_subplot(grid[:, 2]), reason, width=30)
+    return figure
+
+
+def sigma_overlay(
+    image: ArrayLike,
+    sigma: ArrayLike,
+    *,
+    valid: ArrayLike | None = None,
+    high: float | None = None,
+    title: str = "",
+) -> "matplotlib.figure.Figure":
+    """A sigma map in colour over its photograph in gray (host).
+
+    Args:
+        image: (H, W) or (H, W, 3), in [0, 1].
+        sigma: (H, W), in pixels; what is not finite gets no colour.
+        valid: (H, W); what is not valid gets no colour. By default all is.
+        high: sigma in pixels at the end of the colours, which begin at 0; by default the map's
+            99.5 % quantile.
+        title: above the image; a file's name, say.
+
+    Returns:
+        The figure, with the number of pixels that sigma is known in.
+
+    Raises:
+        ValueError: arrays that do not match.
+    """
+    image, sigma = np.asarray(image), np.asarray(sigma, np.float32)
+    known = np.isfinite(sigma) & (True if valid is None else np.asarray(valid, bool))
+    if sigma.ndim != 2 or known.shape != sigma.shape or image.shape[:2] != sigma.shape:
+        raise ValueError(
+            f"image is {image.shape}, sigma {sigma.shape} and valid {known.shape}; "
+            "pass maps (H, W) of the image's height and width"
+        )
+    height, width = sigma.shape
+    figure = _figure(6.6, 1.2 + 5.4 * min(max(height / width, 0.4), 1.4))
+    axes = figure.add_subplot()
+    _draw_sigma(figure, axes, image, np.where(known, sigma, np.float32(np.nan)), high)
+    count = f"{width} x {height} px, sigma known in n = {np.count_nonzero(known)} pixels"
+    axes.set_title(f"{title}\n{count}".strip(), fontsize=11, parse_math=False)
     return figure
 
 
@@ -479,6 +529,34 @@ def _draw_image(axes: "matplotlib.axes.Axes", image: np.ndarray, **options: Any)
     axes.set(xlabel="column (px)", ylabel="row (px)")
 
 
+def _draw_sigma(
+    figure: "matplotlib.figure.Figure",
+    axes: "matplotlib.axes.Axes",
+    image: np.ndarray,
+    sigma: np.ndarray,
+    high: float | None = None,
+) -> None:
+    """Sigma in colour over the image, with a bar; NaN gets no colour."""
+    _draw_image(axes, images.gray(image))
+    known = np.isfinite(sigma)
+    if high is None:
+        # The very largest are specks; what is above the end gets its colour.
+        high = max(float(np.quantile(sigma[known], 0.995)), 0.1) if np.any(known) else 1.0
+    height, width = sigma.shape
+    step = max(1, math.ceil(max(height, width) / _SHOWN_SIDE))
+    drawn = axes.imshow(
+        np.ma.masked_invalid(sigma[::step, ::step]),
+        extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+        cmap="viridis",
+        vmin=0,
+        vmax=high,
+        alpha=0.65,
+        interpolation="nearest",
+    )
+    beyond = "max" if np.any(sigma[known] > high) else "neither"
+    figure.colorbar(drawn, ax=axes, label="sigma (px)", shrink=0.8, extend=beyond)
+
+
 def _draw_votes(
     figure: "matplotlib.figure.Figure",
     axes: "matplotlib.axes.Axes",
@@ -584,3 +662,156 @@ def _broken(
 ) -> str:
     """The blur in words, its type and its parameters on a line each."""
     return f"{label}\n{parameter_phrase(parameters, spread)}"
+
+
+def sigma_maps(
+    images: Sequence[ArrayLike],
+    truths: Sequence[ArrayLike],
+    estimates: Sequence[ArrayLike],
+    captions: Sequence[str],
+    *,
+    border: int = 0,
+    high: float = 3.0,
+    title: str = "",
+) -> "matplotlib.figure.Figure":
+    """Blurred images, their true and their estimated sigma maps and the difference (host).
+
+    Args:
+        images: (H, W) each, in [0, 1].
+        truths: for each (H, W), sigma in pixels.
+        estimates: likewise; what is not finite is drawn in gray.
+        captions: one for each; line breaks are kept.
+        border: pixels on every side that the difference leaves out.
+        high: sigma in pixels at the end of the maps' colours; they begin at 0.
+        title: above them all.
+
+    Returns:
+        The figure: a row for each image, with bias, root mean square error and the number of
+        pixels of each difference; its colours reach from -1 to 1 px.
+
+    Raises:
+        ValueError: no image, shapes that differ within a row, sequences of different lengths, or
+            a border that leaves nothing.
+    """
+    rows = [
+        tuple(np.asarray(part, np.float32) for part in row)
+        for row in zip(images, truths, estimates, strict=True)
+    ]
+    if not rows or len(captions) != len(rows):
+        raise ValueError(
+            f"{len(rows)} images with {len(captions)} captions; pass at least one and as many"
+        )
+    for image, truth, estimate in rows:
+        if image.ndim != 2 or not image.shape == truth.shape == estimate.shape:
+            raise ValueError(
+                f"image, truth and estimate are {image.shape}, {truth.shape} and "
+                f"{estimate.shape}; pass three (H, W)"
+            )
+        if border < 0 or 2 * border >= min(image.shape):
+            raise ValueError(f"border is {border}; it must leave some of {image.shape} pixels")
+    heights = [min(max(image.shape[0] / image.shape[1], 0.4), 2.0) for image, _, _ in rows]
+    figure = _figure(14, 2.5 * sum(heights) + 1.0 * len(rows) + 0.3)
+    grid = figure.subplots(len(rows), 4, squeeze=False, height_ratios=heights)
+    for axes, (image, truth, estimate), caption in zip(grid, rows, captions, strict=True):
+        inside = slice(border, -border or None)
+        error = np.full(image.shape, np.nan, np.float32)
+        error[inside, inside] = (estimate - truth)[inside, inside]
+        counted = error[np.isfinite(error)].astype(float)
+        said = "no pixel to compare"
+        if counted.size:
+            rms = math.sqrt(np.mean(counted**2))
+            said = f"bias {counted.mean():+.3f} px, RMSE {rms:.3f} px\nn = {counted.size} pixels"
+        _draw_image(axes[0], image)
+        axes[0].set_title(caption, fontsize=9, parse_math=False)
+        for place, values, name in (
+            (axes[1], truth, "true sigma"),
+            (axes[2], estimate, "estimated sigma\n(gray: no estimate)"),
+        ):
+            place.set_title(name, fontsize=9)
+            _draw_map(figure, place, values, "viridis", (0, high), "sigma (px)")
+        axes[3].set_title(f"estimate - truth\n{said}", fontsize=9)
+        _draw_map(figure, axes[3], error, "RdBu_r", (-1, 1), "difference (px)")
+    if title:
+        figure.suptitle(title, fontsize=11, parse_math=False)
+    return figure
+
+
+def sigma_bias(
+    truth: ArrayLike, mean: ArrayLike, deviation: ArrayLike, spread: ArrayLike, *, n: int
+) -> "matplotlib.figure.Figure":
+    """Estimated against true sigma of uniform blur (host).
+
+    Args:
+        truth: (m,) sigmas in pixels.
+        mean: (m,) the mean estimate of each, in pixels.
+        deviation: (m,) the standard deviation of the estimates between images, in pixels; not
+            finite where there is one image.
+        spread: (m,) the mean standard deviation that the estimates state, in pixels.
+        n: the number of images.
+
+    Returns:
+        The figure: the means with both deviations above, the bias beneath.
+
+    Raises:
+        ValueError: arrays that are not all (m,) with m at least 1.
+    """
+    truth, mean, deviation, spread = (
+        np.asarray(x, float) for x in (truth, mean, deviation, spread)
+    )
+    shapes = {x.shape for x in (truth, mean, deviation, spread)}
+    if len(shapes) != 1 or truth.ndim != 1 or not truth.size:
+        raise ValueError(f"the arrays are {sorted(shapes)}; pass four (m,) with m at least 1")
+    figure = _figure(5.6, 6.6)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 1))
+    ends = [0.0, float(max(truth.max(), mean.max()))]
+    upper.plot(ends, ends, color=_NEUTRAL, linestyle="--", label="estimate = truth")
+    lower.axhline(0, color=_NEUTRAL, linestyle="--")
+    order = np.argsort(truth)
+    for axes, centre in ((upper, mean), (lower, mean - truth)):
+        axes.fill_between(
+            truth[order],
+            (centre - spread)[order],
+            (centre + spread)[order],
+            color="#56B4E9",
+            alpha=0.35,
+            linewidth=0,
+            label="± mean stated spread",
+        )
+        axes.errorbar(
+            truth,
+            centre,
+            yerr=np.nan_to_num(deviation),
+            fmt="o",
+            color="#0072B2",
+            markersize=4,
+            capsize=3,
+            label="mean ± deviation between images",
+        )
+    upper.set(ylabel="estimated sigma (px)", title=f"Uniform blur, n = {n} images for each sigma")
+    upper.legend(loc="upper left", fontsize=8)
+    lower.set(xlabel="true sigma (px)", ylabel="bias (px)")
+    return figure
+
+
+def _draw_map(
+    figure: "matplotlib.figure.Figure",
+    axes: "matplotlib.axes.Axes",
+    values: np.ndarray,
+    colours: str,
+    limits: tuple[float, float],
+    label: str,
+) -> None:
+    """A map with its colour bar, in axes of its own pixels; what is not finite in gray."""
+    height, width = values.shape
+    step = max(1, math.ceil(max(height, width) / _SHOWN_SIDE))
+    axes.set_facecolor("#BBBBBB")
+    drawn = axes.imshow(
+        np.ma.masked_invalid(values[::step, ::step]),
+        extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+        cmap=colours,
+        vmin=limits[0],
+        vmax=limits[1],
+        interpolation="nearest",
+    )
+    axes.set(xlabel="column (px)")
+    figure.colorbar(drawn, ax=axes, label=label, shrink=0.85, extend="both")

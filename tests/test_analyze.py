@@ -7,12 +7,27 @@ import numpy as np
 import pytest
 
 import blurjax
-from blurjax import _analyze, blur_type
+from blurjax import _analyze, blur_type, sigma_map
 
 
 @pytest.fixture
 def texture():
     return np.random.default_rng(0).uniform(size=(96, 128)).astype(np.float32)
+
+
+@pytest.fixture
+def chosen(stand_in, sigma_stand_in):
+    """Weights for every system."""
+    return {"blur_type": stand_in, "sigma_map": sigma_stand_in}
+
+
+def sigmas(valid):
+    """An estimate in which sigma rises from 0 to 2 px and the spread is 0.1 px."""
+    sigma = np.broadcast_to(np.linspace(0, 2, 201, dtype=np.float32), (50, 201))
+    spread = np.full(sigma.shape, 0.1, np.float32)
+    known = np.broadcast_to(valid, sigma.shape)
+    status = "ok" if known.any() else "too little texture: none"
+    return sigma_map.Estimate(status, sigma, spread, known)
 
 
 def made_up(label, parameters):
@@ -27,36 +42,38 @@ def made_up(label, parameters):
             boxes=np.zeros((10, 4), int),
             choices=np.ones(10, int),
             answers=np.array([0.1, 0.6, 0.2, 0.05, 0.05]),
-        )
+        ),
+        sigmas(True),
     )
 
 
 @pytest.mark.parametrize("colour", [False, True], ids=["gray", "rgb"])
-def test_a_textured_image_gets_an_answer(stand_in, texture, colour):
+def test_a_textured_image_gets_an_answer(chosen, texture, colour):
     image = np.repeat(texture[..., None], 3, axis=-1) if colour else texture
-    estimate = blurjax.analyze(image, weights={"blur_type": stand_in}).blur_type
-    assert estimate.status == "ok"
+    analysis = blurjax.analyze(image, weights=chosen)
+    estimate = analysis.blur_type
+    assert estimate.status == analysis.sigma_map.status == "ok"
+    assert analysis.sigma_map.sigma.shape == texture.shape and analysis.sigma_map.valid.all()
     assert estimate.label in blur_type.LABELS
     np.testing.assert_allclose(estimate.probabilities.sum(), 1)
     assert estimate.votes.sum() == len(estimate.boxes) == len(estimate.choices)
     assert estimate.parameters.keys() == estimate.spread.keys() != set()
 
 
-def test_the_same_image_as_integers_gets_the_same_answer(stand_in, texture):
+def test_the_same_image_as_integers_gets_the_same_answer(chosen, texture):
     levels = np.rint(texture * 255).astype(np.uint8)
-    chosen = {"blur_type": stand_in}
     of_integers = blurjax.analyze(levels, weights=chosen)
     of_floats = blurjax.analyze(levels / np.float32(255), weights=chosen)
     assert _analyze.summary(of_integers) == _analyze.summary(of_floats)
 
 
 @pytest.mark.parametrize(
-    ("shape", "reason"), [((40, 200), "40x200 pixels"), ((100, 100), "too little texture")]
+    ("shape", "reason"), [((20, 200), "20x200 pixels"), ((100, 100), "too little texture")]
 )
-def test_no_answer_comes_with_its_reason(stand_in, shape, reason):
+def test_no_answer_comes_with_its_reason(chosen, shape, reason):
     image = np.full(shape, 0.5, np.float32)
-    analysis = blurjax.analyze(image, weights={"blur_type": stand_in})
-    assert reason in analysis.blur_type.status
+    analysis = blurjax.analyze(image, weights=chosen)
+    assert reason in analysis.blur_type.status and reason in analysis.sigma_map.status
     row = _analyze.summary(analysis)["blur_type"]
     assert row["label"] == "unknown" and row["parameters"] == {} and row["patches"] == 0
 
@@ -64,14 +81,21 @@ def test_no_answer_comes_with_its_reason(stand_in, shape, reason):
 @pytest.mark.parametrize(
     "image", [np.full((80, 80), np.nan), np.full((80, 80), 7.0), np.zeros((80, 80, 4))]
 )
-def test_what_is_no_image_is_refused(stand_in, image):
+def test_what_is_no_image_is_refused(chosen, image):
     with pytest.raises(ValueError, match=r"finite|ranges|shape"):
-        blurjax.analyze(image, weights={"blur_type": stand_in})
+        blurjax.analyze(image, weights=chosen)
 
 
-def test_weights_of_an_unknown_system_are_refused(stand_in, texture):
+def test_a_system_without_an_answer_does_not_stop_the_others(chosen, texture):
+    analysis = blurjax.analyze(texture[:40], weights=chosen)
+    assert "blur_type needs at least 64x64" in analysis.blur_type.status
+    assert analysis.sigma_map.status == "ok"
+    assert _analyze.MIN_SIZE == sigma_map.MIN_SIZE == 32
+
+
+def test_weights_of_an_unknown_system_are_refused(texture):
     with pytest.raises(ValueError, match="no system is called blurtype"):
-        blurjax.analyze(texture, weights={"blurtype": stand_in})
+        blurjax.analyze(texture, weights={"blurtype": "w.npz"})
 
 
 def test_summary_is_json_with_angles_in_both_units():
@@ -84,6 +108,25 @@ def test_summary_is_json_with_angles_in_both_units():
     assert angle["value"] == pytest.approx(math.pi / 6)
     assert angle["value_degrees"] == pytest.approx(30)
     assert angle["spread_degrees"] == pytest.approx(math.degrees(0.1))
+
+
+def test_summary_of_a_sigma_map_tells_of_the_valid_pixels():
+    row = _analyze._sigma_map_summary(sigmas(np.arange(201) <= 100))
+    assert row["status"] == "ok" and row["unit"] == "pixel"
+    np.testing.assert_allclose(
+        [row[f"sigma_{part}"] for part in ("5_percent", "median", "95_percent")],
+        [0.05, 0.5, 0.95],
+        atol=0.01,
+    )
+    np.testing.assert_allclose([row["spread_median"], row["coverage"]], [0.1, 101 / 201])
+    nothing = json.loads(json.dumps(_analyze._sigma_map_summary(sigmas(False)), allow_nan=False))
+    assert nothing["coverage"] == 0 and nothing["sigma_median"] is nothing["spread_median"] is None
+
+
+def test_sigma_map_in_words():
+    known = _analyze.sigma_phrase(sigmas(np.arange(201) <= 100))
+    assert known == "0.1 to 0.9 px (median 0.5, 5 to 95 %), known in 50 % of the pixels"
+    assert _analyze.sigma_phrase(sigmas(False)) == "too little texture: none"
 
 
 def test_every_system_has_a_summary():

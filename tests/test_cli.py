@@ -23,11 +23,12 @@ TEXTURE = RNG.integers(0, 256, (96, 128, 3)).astype(np.uint8)
 
 
 @pytest.fixture
-def analyze(stand_in, capsys):
+def analyze(stand_in, sigma_stand_in, capsys):
     """Runs `blurjax analyze` with those weights: exit status, stdout, stderr."""
 
     def run(*arguments):
-        status = cli.main(["analyze", *map(str, arguments), "--weights", str(stand_in)])
+        chosen = ["--weights", str(stand_in), "--weights", f"sigma_map={sigma_stand_in}"]
+        status = cli.main(["analyze", *chosen, *map(str, arguments)])
         captured = capsys.readouterr()
         return status, captured.out, captured.err
 
@@ -127,18 +128,23 @@ def test_every_kind_of_file_gets_an_answer(tmp_path, analyze, name):
     assert sum(row["votes"].values()) == row["patches"] > 0
     for parameter in row["parameters"].values():
         assert parameter["unit"] in ("pixel", "radian") and parameter["spread"] >= 0
+    assert entry["sigma_map"]["status"] == "ok" and entry["sigma_map"]["unit"] == "pixel"
+    assert math.isclose(entry["sigma_map"]["sigma_median"], 1.5, abs_tol=0.01)
 
 
 def test_text_names_file_type_parameters_and_patches(tmp_path, analyze):
     file = picture(tmp_path / "a.png")
     status, out, err = analyze(file)
     assert (status, err) == (0, "")
-    answer, parameters = out.splitlines()
+    answer, parameters, sigma = out.splitlines()
     assert answer.startswith(f"{file}: ")
     label, probability = answer.removeprefix(f"{file}: ").split(", ")
     assert label in blur_type.LABELS
     assert "%" in probability and "patches" in probability
     assert "±" in parameters and "px" in parameters
+    assert sigma == (
+        "  sigma map: 0.6 to 2.4 px (median 1.5, 5 to 95 %), known in > 99 % of the pixels"
+    )
 
 
 def test_a_folder_means_every_image_in_it(tmp_path, analyze):
@@ -153,7 +159,16 @@ def test_too_little_texture_is_an_answer(tmp_path, analyze):
     file = picture(tmp_path / "flat.png", np.full((90, 90), 128, np.uint8))
     status, out, err = analyze(file)
     assert (status, err) == (0, "")
-    assert out.startswith(f"{file}: no answer\n") and "too little texture" in out
+    assert out.startswith(f"{file}: blur type unknown\n") and out.count("too little texture") == 2
+
+
+def test_an_image_too_small_for_one_system_is_answered_by_the_other(tmp_path, analyze):
+    file = picture(tmp_path / "small.png", TEXTURE[:40, :50])
+    status, out, err = analyze(file)
+    assert (status, err) == (0, "")
+    first, reason, sigma = out.splitlines()
+    assert first == f"{file}: blur type unknown"
+    assert "40x50 pixels; blur_type needs at least 64x64" in reason and "known in" in sigma
 
 
 def test_sixteen_bit_colour_is_read(tmp_path, analyze):
@@ -174,12 +189,13 @@ def test_a_warning_of_the_reader_is_a_line_and_no_error(tmp_path, analyze, monke
     assert one_sentence(err) and "read with 8 bits" in err
 
 
-def test_shipped_weights_recognise_uniform_motion_blur(tmp_path, capsys):
+def test_shipped_weights_recognise_uniform_motion_blur(tmp_path, capsys, sigma_stand_in):
     """With the shipped weights: a real photograph, blurred by a motion of known length."""
     photograph, file = data.embedded_path("coffee.png"), tmp_path / "moved.png"
     assert cli.main(["blur", str(photograph), "--motion", "9", "30", "--out", str(file)]) == 0
     capsys.readouterr()
-    assert cli.main(["analyze", str(file), "--json"]) == 0
+    sigma = f"sigma_map={sigma_stand_in}"
+    assert cli.main(["analyze", str(file), "--json", "--weights", sigma]) == 0
     (entry,) = json.loads(capsys.readouterr().out)
     assert entry["blur_type"]["status"] == "ok"
     assert entry["blur_type"]["label"] == "motion"
@@ -242,7 +258,8 @@ def test_the_others_are_still_analysed_and_keep_their_order(tmp_path, analyze):
     assert entries == json.loads((out_dir / "report.json").read_text())
     for entry, kind in zip(entries[1:-1], BROKEN, strict=True):
         if kind == "tiny":
-            assert BROKEN[kind] in entry["blur_type"]["status"]
+            for system in ("blur_type", "sigma_map"):
+                assert BROKEN[kind] in entry[system]["status"]
         else:
             assert BROKEN[kind] in entry["error"] and "blur_type" not in entry
     assert all(entry["blur_type"]["status"] == "ok" for entry in (entries[0], entries[-1]))
@@ -256,6 +273,22 @@ def test_weights_that_cannot_be_read(tmp_path, capsys, kind):
     assert cli.main(["analyze", str(picture(tmp_path / "a.png")), "--weights", str(file)]) == 1
     captured = capsys.readouterr()
     assert captured.out == "" and one_sentence(captured.err) and str(file) in captured.err
+
+
+def test_weights_are_named_by_their_system(tmp_path, capsys, stand_in, sigma_stand_in):
+    both = [f"blur_type={stand_in}", f"sigma_map={sigma_stand_in}"]
+    chosen = [part for one in both for part in ("--weights", one)]
+    file = str(picture(tmp_path / "a.png"))
+    # What follows a file of weights is an image, not another one.
+    assert cli.main(["analyze", *chosen, file]) == 0
+    capsys.readouterr()
+    assert cli.main(["analyze", file, *chosen, "--weights", str(stand_in)]) == 2
+    assert "two files for blur_type" in capsys.readouterr().err
+    # The map's weights cannot be the type's, nor can a name that is no system's.
+    for wrong in (f"blur_type={sigma_stand_in}", f"sigma={sigma_stand_in}"):
+        assert cli.main(["analyze", file, "--weights", wrong]) == 1
+        captured = capsys.readouterr()
+        assert captured.out == "" and one_sentence(captured.err)
 
 
 def test_an_interrupt_ends_with_130_and_one_line(tmp_path, analyze, monkeypatch):
@@ -275,31 +308,74 @@ def test_out_holds_pictures_and_a_report(tmp_path, analyze):
     out_dir = tmp_path / "new" / "out"
     status, out, err = analyze(*files, "--out", out_dir)
     assert (status, err) == (0, "")
-    assert f"2 pictures and report.json in {out_dir}" in out
-    assert sorted(p.name for p in out_dir.iterdir()) == ["a.png", "b.png", "report.json"]
+    assert f"2 pictures, 2 sigma maps and report.json in {out_dir}" in out
+    assert sorted(p.name for p in out_dir.iterdir()) == [
+        *("a.png", "a_sigma.npy", "a_sigma.png", "b.png", "b_sigma.npy", "b_sigma.png"),
+        "report.json",
+    ]
     report = json.loads((out_dir / "report.json").read_text())
     assert [entry["picture"] for entry in report] == ["a.png", "b.png"]
     with Image.open(out_dir / "a.png") as drawn:
         assert drawn.width > 800
+    row = report[0]["sigma_map"]
+    assert row["array"] == {"file": "a_sigma.npy", "unit": "pixel", "unknown": "NaN"}
+    assert row["picture"] == {"file": "a_sigma.png", "unit": "pixel / 1000", "unknown": 0}
+
+
+def test_sigma_maps_are_written_with_what_is_unknown(tmp_path, analyze):
+    half = TEXTURE.copy()
+    half[:, 64:] = 128
+    out_dir = tmp_path / "out"
+    file = picture(tmp_path / "half.png", half)
+    flat = picture(tmp_path / "flat.png", np.full((90, 90), 128, np.uint8))
+    status, out, _ = analyze(file, flat, "--out", out_dir)
+    assert status == 0 and "2 pictures, 1 sigma map and report.json" in out
+    sigma = np.load(out_dir / "half_sigma.npy")
+    assert sigma.dtype == np.float32 and sigma.shape == (96, 128)
+    known = np.isfinite(sigma)
+    assert known[:, :60].all() and not known[:, 80:].any()
+    with Image.open(out_dir / "half_sigma.png") as plane:
+        assert plane.mode.startswith("I")
+        levels = np.asarray(plane)
+    np.testing.assert_array_equal(levels > 0, known)
+    np.testing.assert_allclose(levels[known] / 1000, sigma[known], atol=0.00051)
+    np.testing.assert_allclose(
+        known.mean(), json.loads((out_dir / "report.json").read_text())[0]["sigma_map"]["coverage"]
+    )
+    # Of a flat image nothing is known, and nothing written.
+    assert not (out_dir / "flat_sigma.npy").exists()
 
 
 def test_equal_stems_do_not_overwrite_one_another(tmp_path, analyze):
-    names = ("one/a.png", "two/a.jpg", "two/A.tif", "a-2.png")
+    names = ("one/a.png", "two/a.jpg", "two/A.tif", "a-2.png", "a_sigma.png")
     files = [picture(tmp_path / name) for name in names]
     out_dir = tmp_path / "out"
     analyze(*files, "--out", out_dir)
     report = json.loads((out_dir / "report.json").read_text())
-    drawn = [entry["picture"] for entry in report]
-    assert len({name.casefold() for name in drawn}) == 4
-    assert {p.name for p in out_dir.iterdir()} == {*drawn, "report.json"}
+    written = [entry["picture"] for entry in report]
+    for form in ("array", "picture"):
+        written += [entry["sigma_map"][form]["file"] for entry in report]
+    assert len({name.casefold() for name in written}) == 15
+    assert {p.name for p in out_dir.iterdir()} == {*written, "report.json"}
 
 
 def test_an_input_is_never_overwritten(tmp_path, analyze):
-    file = picture(tmp_path / "a.png")
-    before = file.read_bytes()
-    assert analyze(file, "--out", tmp_path)[0] == 0
-    assert file.read_bytes() == before
-    assert (tmp_path / "a-2.png").exists()
+    files = [picture(tmp_path / name) for name in ("a.png", "b.jpg", "b_sigma.png")]
+    before = [file.read_bytes() for file in files]
+    assert analyze(*files, "--out", tmp_path)[0] == 0
+    assert [file.read_bytes() for file in files] == before
+    assert (tmp_path / "a-2.png").exists() and (tmp_path / "b-2_sigma.png").exists()
+
+
+def test_a_map_that_cannot_be_written_ends_with_one_line(tmp_path, analyze, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    out_dir = tmp_path / "out"
+    status, _, err = analyze(picture(tmp_path / "a.png"), "--out", out_dir)
+    assert status == 1 and one_sentence(err) and "No space left" in err
+    assert [p.name for p in out_dir.iterdir()] == ["a.png"]
 
 
 def test_an_unwritable_folder_is_found_before_the_work(tmp_path, analyze, monkeypatch):

@@ -39,7 +39,14 @@ def assert_is_picture(path, *, width):
 
 
 def test_the_examples_are_those_documented():
-    assert EXAMPLES == ["blur_tour", "custom_family", "demo", "motion_descent", "varying_ramp"]
+    assert EXAMPLES == [
+        "blur_tour",
+        "custom_family",
+        "defocus_map",
+        "demo",
+        "motion_descent",
+        "varying_ramp",
+    ]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -52,6 +59,18 @@ def test_every_example_explains_itself(name, capsys):
         tyro.cli(module.main, args=["--help"])
     assert stopped.value.code == 0
     assert "--out" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("float32")
+def test_the_background_is_seen_to_be_out_of_focus(tmp_path):
+    answers = load("defocus_map").main(tmp_path)
+    cat = answers["chelsea"]
+    face, behind = cat.sigma[100:200, 120:260], cat.sigma[120:250, 400:]
+    assert np.median(behind) > 3 * np.median(face)
+    for name in ("astronaut", "chelsea"):
+        for what in ("measured", "filled_in"):
+            assert_is_picture(tmp_path / f"{name}_{what}.png", width=600)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from blurjax import _analyze, blur_type, plots
+from blurjax import _analyze, blur_type, plots, sigma_map
 
 PARAMETERS = {
     "gaussian": {"sigma": 2.0},
@@ -30,6 +30,15 @@ def estimate(label, parameters):
         boxes=boxes,
         choices=np.array([0, 1, 2]),
         answers=np.array([0.2, 0.6, 0.1, 0.06, 0.04]),
+    )
+
+
+def sigmas(shape, status="ok"):
+    """A sigma map that is known in the upper half, or nowhere."""
+    valid = np.zeros(shape, bool)
+    valid[: shape[0] // 2] = status == "ok"
+    return sigma_map.Estimate(
+        status, np.full(shape, 1.5, np.float32), np.full(shape, 0.1, np.float32), valid
     )
 
 
@@ -64,8 +73,10 @@ def test_colours_come_in_the_order_of_the_labels():
 @pytest.mark.parametrize("shape", [(80, 120), (200, 64, 3)])
 def test_analysis_says_what_was_found(label, shape):
     image = np.linspace(0, 1, math.prod(shape), dtype=np.float32).reshape(shape)
-    answer = _analyze.Analysis(estimate(label, PARAMETERS[label]))
+    answer = _analyze.Analysis(estimate(label, PARAMETERS[label]), sigmas(shape[:2]))
     written = words(plots.analysis(image, answer, title="photo.png"))
+    assert "Sigma map: 1.5 to 1.5 px (median 1.5, 5 to 95 %), known in 50 %" in written
+    assert "sigma (px)" in written
     assert "photo.png" in written
     assert "n = 3 patches" in written
     assert "60 %" in written and "no dominant blur" in written
@@ -74,23 +85,45 @@ def test_analysis_says_what_was_found(label, shape):
 
 
 def test_analysis_of_a_sharp_image_draws_no_kernel():
-    answer = _analyze.Analysis(estimate("sharp", {}))
+    answer = _analyze.Analysis(estimate("sharp", {}), sigmas((80, 90)))
     written = words(plots.analysis(np.full((80, 90), 0.5, np.float32), answer))
     assert "sharp: no kernel to draw" in written
 
 
 def test_analysis_without_an_answer_gives_the_reason():
-    answer = _analyze.Analysis(refused("too little texture: 3 patches"))
+    answer = _analyze.Analysis(
+        refused("too little texture: 3 patches"), sigmas((70, 70), "too little texture: flat")
+    )
     written = words(plots.analysis(np.zeros((70, 70), np.float32), answer))
-    assert "No answer" in written and "too little texture" in written
-    assert "Estimated PSF" not in written
+    assert "Blur type unknown: too little texture: 3 patches" in written
+    assert "Sigma map unknown: too little texture: flat" in written
+    assert "Estimated PSF" not in written and "sigma (px)" not in written
 
 
 @pytest.mark.parametrize("title", ["$x_", "a" * 300 + ".png", "写真.png"])
 def test_any_file_name_can_be_a_title(tmp_path, title):
-    answer = _analyze.Analysis(estimate("motion", PARAMETERS["motion"]))
+    answer = _analyze.Analysis(estimate("motion", PARAMETERS["motion"]), sigmas((70, 70)))
     figure = plots.analysis(np.zeros((70, 70), np.float32), answer, title=title)
     assert plots.save(figure, tmp_path / "a.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("shape", [(60, 90, 3), (200, 40)])
+def test_sigma_overlay_colours_what_is_known(shape):
+    found = sigmas(shape[:2])
+    image = np.full(shape, 0.5, np.float32)
+    figure = plots.sigma_overlay(image, found.sigma, valid=found.valid, title="$a.png")
+    written = words(figure)
+    count = found.valid.sum()
+    assert "$a.png" in written and f"n = {count} pixels" in written and "sigma (px)" in written
+    drawn = figure.axes[0].images[1]
+    assert drawn.get_array().count() == count and drawn.get_clim() == (0, 1.5)
+    found.sigma[0, 0] = np.nan
+    figure = plots.sigma_overlay(image, found.sigma, high=3.0)
+    assert f"n = {found.sigma.size - 1} pixels" in words(figure)
+    assert figure.axes[0].images[1].get_clim() == (0, 3)
+    assert "n = 0 pixels" in words(plots.sigma_overlay(image, found.sigma * np.nan))
+    with pytest.raises(ValueError, match="height and width"):
+        plots.sigma_overlay(image[1:], found.sigma)
 
 
 def test_overview_marks_what_is_not_known():
@@ -190,6 +223,52 @@ def test_filters_of_nothing_and_refusals():
         plots.filters(np.zeros((0, 4, 4)))
     with pytest.raises(ValueError, match="NaN"):
         plots.filters(np.full((1, 4, 4), np.nan))
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (90, 30)])
+def test_sigma_maps_compare_within_the_border(tmp_path, shape):
+    truth = np.tile(np.linspace(0.1, 3, shape[1], dtype=np.float32), (shape[0], 1))
+    estimate = truth + np.float32(0.25)
+    estimate[:4] = 100.0
+    estimate[10:12, 10:12] = np.nan
+    image = np.full(shape, 0.5, np.float32)
+    figure = plots.sigma_maps(
+        [image] * 2,
+        [truth] * 2,
+        [estimate, np.full(shape, np.nan, np.float32)],
+        ["one $", "two"],
+        border=4,
+        title="ramp_$",
+    )
+    written = words(figure)
+    pixels = (shape[0] - 8) * (shape[1] - 8) - 4
+    assert f"bias +0.250 px, RMSE 0.250 px n = {pixels} pixels" in written
+    assert "no pixel to compare" in written and "one $" in written and "ramp_$" in written
+    assert written.count("sigma (px)") == 4 and written.count("difference (px)") == 2
+    shown = [axes.images[0] for axes in figure.axes if axes.get_xlabel() == "column (px)"]
+    assert [image.get_clim() for image in shown[1:4]] == [(0, 3), (0, 3), (-1, 1)]
+    assert np.ma.getmaskarray(shown[3].get_array()).sum() == truth.size - pixels
+    assert plots.save(figure, tmp_path / "a.png").stat().st_size > 1000
+
+
+def test_sigma_maps_of_what_does_not_fit():
+    image = np.ones((20, 30), np.float32)
+    with pytest.raises(ValueError, match="at least one"):
+        plots.sigma_maps([], [], [], [])
+    with pytest.raises(ValueError, match=r"three \(H, W\)"):
+        plots.sigma_maps([image], [image[1:]], [image], ["a"])
+    with pytest.raises(ValueError, match="must leave some"):
+        plots.sigma_maps([image], [image], [image], ["a"], border=10)
+
+
+def test_sigma_bias_says_n_and_takes_a_single_image():
+    truth = np.array([0.5, 1.0, 2.0])
+    figure = plots.sigma_bias(truth, truth - 0.1, np.full(3, np.nan), np.full(3, 0.2), n=1)
+    written = words(figure)
+    assert "n = 1 images" in written and "bias (px)" in written and "true sigma (px)" in written
+    np.testing.assert_allclose(figure.axes[1].lines[1].get_ydata(), -0.1)
+    with pytest.raises(ValueError, match="four"):
+        plots.sigma_bias(truth, truth[:2], truth, truth, n=1)
 
 
 def test_device_arrays_are_drawn_too():
