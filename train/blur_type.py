@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import tyro
 
 from blurjax import blur_type, checkpoint, data, plots, weights
@@ -181,15 +180,7 @@ def _network(
         _draw_filters(variables, plan.config, workdir / "filters_pretrained.png", say)
 
     # ---- stage 2: fine-tuning
-    optimizer = optax.chain(
-        optax.clip_by_global_norm(1.0),
-        optax.adamw(
-            optax.warmup_cosine_decay_schedule(
-                0.0, plan.rate, min(200, plan.steps // 10), plan.steps
-            ),
-            weight_decay=plan.weight_decay,
-        ),
-    )
+    optimizer = loop.adamw(plan.rate, plan.steps, weight_decay=plan.weight_decay)
     step = loop.gradient_step(
         functools.partial(blur_type.loss, config=plan.config),
         optimizer,

@@ -81,6 +81,15 @@ def initial_state(variables: Any, optimizer: optax.GradientTransformation) -> St
     return {"variables": variables, "opt": optimizer.init(variables["params"])}
 
 
+def adamw(rate: float, num_steps: int, *, weight_decay: float) -> optax.GradientTransformation:
+    """AdamW on gradients clipped to norm 1: 200 steps (a tenth, if that is less) of warm-up to
+    `rate`, then down to 0 along a cosine."""
+    schedule = optax.warmup_cosine_decay_schedule(0.0, rate, min(200, num_steps // 10), num_steps)
+    return optax.chain(
+        optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=weight_decay)
+    )
+
+
 def gradient_step(
     loss: Loss,
     optimizer: optax.GradientTransformation,

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import tyro
 from PIL import Image
 
@@ -94,15 +93,7 @@ def train(
     variables = sigma_map.init(jax.random.fold_in(key, 1), plan.config)
     first = draw(jax.random.fold_in(key, 2), sharp, n=_CHUNK)
     variables = sigma_map.standardise(variables, first.images, plan.config)
-    optimizer = optax.chain(
-        optax.clip_by_global_norm(1.0),
-        optax.adamw(
-            optax.warmup_cosine_decay_schedule(
-                0.0, plan.rate, min(200, plan.steps // 10), plan.steps
-            ),
-            weight_decay=plan.weight_decay,
-        ),
-    )
+    optimizer = loop.adamw(plan.rate, plan.steps, weight_decay=plan.weight_decay)
     state = loop.run(
         loop.gradient_step(
             functools.partial(sigma_map.loss, config=plan.config),

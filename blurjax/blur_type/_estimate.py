@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from blurjax import images, weights
+from blurjax import _load, images
 from blurjax.blur_type import _judge, _spectrum
 from blurjax.blur_type._config import LABELS, MIN_SIZE, PATCH, RULES, Config
 from blurjax.blur_type._judge import ANSWERS
@@ -72,16 +72,7 @@ def load(name: str | Path | None = None) -> tuple[Variables, Config]:
         >>> config.hidden
         (500, 30, 10)
     """
-    if name in _SHIPPED or str(name).endswith(".npz"):
-        file = weights.path(_SHIPPED[name]) if name in _SHIPPED else Path(str(name))
-        tree, config, _ = weights.load(file, Config)
-        return jax.tree.map(jnp.asarray, tree), config
-    from blurjax import checkpoint
-
-    tree, meta, _ = checkpoint.restore(str(name))
-    config = weights.configuration(Config, meta["config"], str(name))
-    # The training loop keeps its optimiser's state beside the variables.
-    return tree.get("state", tree)["variables"], config
+    return _load.load(name, _SHIPPED, Config)
 
 
 # Only the package's own file: any other may be written again under the same name.

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from blurjax import images, weights
+from blurjax import _load, images
 from blurjax.sigma_map._config import MIN_SIZE, Config
 from blurjax.sigma_map._dense import tiled
 from blurjax.sigma_map._smoothing import fill as fill_in
@@ -68,16 +67,7 @@ def load(name: str | Path | None = None) -> tuple[Variables, Config]:
         >>> config.classes
         30
     """
-    if name in _SHIPPED or str(name).endswith(".npz"):
-        file = weights.path(_SHIPPED[name]) if name in _SHIPPED else Path(str(name))
-        tree, config, _ = weights.load(file, Config)
-        return jax.tree.map(jnp.asarray, tree), config
-    from blurjax import checkpoint
-
-    tree, meta, _ = checkpoint.restore(str(name))
-    config = weights.configuration(Config, meta["config"], str(name))
-    # The training loop keeps its optimiser's state beside the variables.
-    return tree.get("state", tree)["variables"], config
+    return _load.load(name, _SHIPPED, Config)
 
 
 # Only the package's own file: any other may be written again under the same name.

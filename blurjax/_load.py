@@ -1,0 +1,42 @@
+"""How every system finds its weights (host)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from blurjax import weights
+
+C = TypeVar("C")
+
+
+def load(
+    name: str | Path | None, shipped: Mapping[Any, str], config_type: type[C]
+) -> tuple[dict[str, Any], C]:
+    """Variables and configuration by the name of shipped weights, or from a file or checkpoint.
+
+    Args:
+        name: a key of `shipped`; a path ending in .npz for a weights file; any other path for a
+            training checkpoint.
+        shipped: the weights in the package by the names that users give them.
+        config_type: the system's configuration.
+
+    Returns:
+        Variables in float32, and their configuration.
+
+    Raises:
+        WeightsError: a weights file that is missing or damaged.
+        CheckpointError: likewise a checkpoint.
+    """
+    if name in shipped or str(name).endswith(".npz"):
+        file = weights.path(shipped[name]) if name in shipped else Path(str(name))
+        tree, config, _ = weights.load(file, config_type)
+        return jax.tree.map(jnp.asarray, tree), config
+    from blurjax import checkpoint
+
+    tree, meta, _ = checkpoint.restore(str(name))
+    config = weights.configuration(config_type, meta["config"], str(name))
+    # The training loop keeps its optimiser's state beside the variables.
+    return tree.get("state", tree)["variables"], config
