@@ -67,7 +67,8 @@ def init(key: PRNGKey, config: Config) -> Variables:
     network: Classifier | Regressor = Regressor(config.width, config.context)
     if config.body == "classifier":
         network = Classifier(config.classes, config.patch)
-    params = network.init(key, jnp.zeros((1, side, side), jnp.float32))["params"]
+    # Compiled whole: op by op it takes many times as long.
+    params = jax.jit(network.init)(key, jnp.zeros((1, side, side), jnp.float32))["params"]
     one = jnp.ones((), jnp.float32)
     state: Variables = {"spread": {"scale": one}}
     if config.body == "classifier":
