@@ -146,7 +146,7 @@ def dense(
         variables: of a classifier.
         images: (n, H, W), sides of at least `config.patch`, in [0, 1].
         config: static.
-        stride: pixels between windows: 1, or even with patches of 32. Static.
+        stride: pixels between windows: 1, or even and at most the patch's side. Static.
 
     Returns:
         (n, rows, columns, classes), rows = (H - patch) // stride + 1: [i, j] belongs to the window
@@ -166,9 +166,13 @@ def dense(
         raise ValueError(
             f"images are {images.shape[1]}x{images.shape[2]}; the window has {config.patch} pixels"
         )
-    if stride < 1 or (stride > 1 and stride % 2):
-        raise ValueError(f"stride is {stride}; pass 1 or an even number")
+    _check_stride(stride, config)
     return jnp.asarray(run(variables, images, config, stride))
+
+
+def _check_stride(stride: int, config: Config) -> None:
+    if stride != 1 and (stride % 2 or not 1 < stride <= config.patch):
+        raise ValueError(f"stride is {stride}; pass 1, or an even number up to {config.patch}")
 
 
 def run(
@@ -335,7 +339,8 @@ def predict(
         variables: from `load` or training.
         images: (n, H, W), gray in [0, 1], sides at least 32.
         config: static.
-        stride: of the classifier's windows, 1 or even; the regressor has none. Static.
+        stride: of the classifier's windows, 1 or even, at most the patch's side; the regressor has
+            none. Static.
         way: "expectation" or "argmax", see `decode`; the regressor has none. Static.
 
     Returns:
@@ -379,6 +384,7 @@ def check_size(shape: tuple[int, ...]) -> None:
 
 def pad_windows(images: Array, config: Config, stride: int) -> Array:
     """Images continued so that window (i, j) is centred on the square of `stride` pixels (i, j)."""
+    _check_stride(stride, config)
     before = (config.patch - stride) // 2
     padding = []
     for length in images.shape[1:]:

@@ -183,7 +183,11 @@ def test_the_spreads_scale_is_applied_once_and_to_the_spread_alone():
         (lambda: sigma_map.dense(variables(PUBLISHED), noise(1, 20, 40), PUBLISHED), "window"),
         (
             lambda: sigma_map.dense(variables(PUBLISHED), noise(1, 40, 40), PUBLISHED, stride=3),
-            "pass 1 or an even",
+            "pass 1, or an even number up to 32",
+        ),
+        (
+            lambda: sigma_map.predict(variables(PUBLISHED), noise(1, 40, 40), PUBLISHED, stride=64),
+            "stride is 64",
         ),
         (lambda: sigma_map.dense(variables(SMALL), noise(1, 40, 40), SMALL), "predict"),
         (lambda: sigma_map.predict(variables(SMALL), noise(1, 31, 40), SMALL), "at least 32x32"),
