@@ -61,9 +61,14 @@ def analyze(image: np.ndarray | jax.Array, *, weights: Weights | None = None) ->
             f"no system is called {', '.join(sorted(unknown))}; "
             f"weights can be given for {', '.join(Analysis._fields)}"
         )
+
+    def variables(name: str, load: Callable[[str | Path], tuple[Any, Any]]) -> tuple[Any, ...]:
+        # The shipped ones each system keeps: they are not to be read again for every image.
+        return load(files[name]) if name in files else ()
+
     return Analysis(
-        blur_type=blur_type.estimate(image, *blur_type.load(files.get("blur_type"))),
-        sigma_map=sigma_map.estimate(image, *sigma_map.load(files.get("sigma_map"))),
+        blur_type=blur_type.estimate(image, *variables("blur_type", blur_type.load)),
+        sigma_map=sigma_map.estimate(image, *variables("sigma_map", sigma_map.load)),
     )
 
 

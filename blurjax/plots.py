@@ -49,6 +49,7 @@ Source: Okabe & Ito, Color Universal Design, 2008.
 _ANSWER_COLOURS = {**COLOURS, "sharp": "#E69F00", "no dominant blur": "#999999"}
 
 _NEUTRAL = "#555555"
+_UNKNOWN = "#BBBBBB"
 _DOTS_PER_INCH = 110
 # More pixels than a figure can show only cost time.
 _SHOWN_SIDE = 1200
@@ -542,19 +543,8 @@ def _draw_sigma(
     if high is None:
         # The very largest are specks; what is above the end gets its colour.
         high = max(float(np.quantile(sigma[known], 0.995)), 0.1) if np.any(known) else 1.0
-    height, width = sigma.shape
-    step = max(1, math.ceil(max(height, width) / _SHOWN_SIDE))
-    drawn = axes.imshow(
-        np.ma.masked_invalid(sigma[::step, ::step]),
-        extent=(-0.5, width - 0.5, height - 0.5, -0.5),
-        cmap="viridis",
-        vmin=0,
-        vmax=high,
-        alpha=0.65,
-        interpolation="nearest",
-    )
     beyond = "max" if np.any(sigma[known] > high) else "neither"
-    figure.colorbar(drawn, ax=axes, label="sigma (px)", shrink=0.8, extend=beyond)
+    _draw_map(figure, axes, sigma, "viridis", (0, high), "sigma (px)", alpha=0.65, beyond=beyond)
 
 
 def _draw_votes(
@@ -728,8 +718,10 @@ def sigma_maps(
             (axes[2], estimate, "estimated sigma\n(gray: no estimate)"),
         ):
             place.set_title(name, fontsize=9)
+            place.set_facecolor(_UNKNOWN)
             _draw_map(figure, place, values, "viridis", (0, high), "sigma (px)")
         axes[3].set_title(f"estimate - truth\n{said}", fontsize=9)
+        axes[3].set_facecolor(_UNKNOWN)
         _draw_map(figure, axes[3], error, "RdBu_r", (-1, 1), "difference (px)")
     if title:
         figure.suptitle(title, fontsize=11, parse_math=False)
@@ -800,18 +792,21 @@ def _draw_map(
     colours: str,
     limits: tuple[float, float],
     label: str,
+    *,
+    alpha: float = 1.0,
+    beyond: str = "both",
 ) -> None:
-    """A map with its colour bar, in axes of its own pixels; what is not finite in gray."""
+    """A map with its colour bar, in axes of its own pixels; what is not finite is not drawn."""
     height, width = values.shape
     step = max(1, math.ceil(max(height, width) / _SHOWN_SIDE))
-    axes.set_facecolor("#BBBBBB")
     drawn = axes.imshow(
         np.ma.masked_invalid(values[::step, ::step]),
         extent=(-0.5, width - 0.5, height - 0.5, -0.5),
         cmap=colours,
         vmin=limits[0],
         vmax=limits[1],
+        alpha=alpha,
         interpolation="nearest",
     )
     axes.set(xlabel="column (px)")
-    figure.colorbar(drawn, ax=axes, label=label, shrink=0.85, extend="both")
+    figure.colorbar(drawn, ax=axes, label=label, shrink=0.85, extend=beyond)

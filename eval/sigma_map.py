@@ -140,7 +140,7 @@ def evaluate(
     """
     started = time.monotonic()
     _check(tests, noise, photographs, uniform, stride)
-    source = _chosen(images, split)
+    source = selection.chosen(images, split)
     variables, config = sigma_map.load(weights)
     reader = _Reader(variables, config, stride, decode)
     order = np.random.default_rng(seed).permutation(len(source))
@@ -235,12 +235,6 @@ def _check(
             f"photographs is {photographs}, uniform {uniform} and stride {stride}; give "
             "photographs >= 1, uniform >= 0 and stride >= 1"
         )
-
-
-def _chosen(images: tuple[Path, ...], split: Literal["all", "test", "train"]) -> data.Source:
-    if split != "train":
-        return selection.chosen(images, split)
-    return data.split(selection.chosen(images, "all"))[0]
 
 
 def _conditions(tests: tuple[Test, ...], noise: tuple[float, ...]) -> tuple[_Condition, ...]:
@@ -450,9 +444,9 @@ def polyblur(image: np.ndarray, *, window: int) -> np.ndarray:
     largest gradient over places and directions after the range is brought to 1: a step of full
     contrast is what the formula expects to be there. The paper has one sigma in each direction
     for the whole image, and quantiles of 1e-4 for its range. The blur here is round, so the
-    largest over all directions stands for each. Each window is an image of its own, as the whole
-    image's range would double the error (measured on textures under the ramp); the quantiles of
-    some thousand pixels are their least and largest value. The window slides pixel by pixel.
+    largest over all directions stands for each. Each window is an image of its own, which
+    is kind to places of little contrast; the quantiles of some thousand pixels are their least
+    and largest value. The window slides pixel by pixel.
 
     Args:
         image: (H, W) in [0, 1].

@@ -203,5 +203,5 @@ def test_nothing_to_evaluate(tmp_path, folder, estimator):
 
 def test_the_split_of_training_is_the_other_one(folder):
     some = data.split(data.folder(folder))[0].names
-    assert protocol._chosen((folder,), "train").names == some
-    assert protocol._chosen((folder,), "all").names == ("0.png", "1.png", "2.png")
+    assert protocol.selection.chosen((folder,), "train").names == some
+    assert protocol.selection.chosen((folder,), "all").names == ("0.png", "1.png", "2.png")
