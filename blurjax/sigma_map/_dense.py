@@ -44,6 +44,9 @@ def tiled(
 ) -> Prediction:
     """`predict` of one image in tiles: the same numbers within 1 GiB (host).
 
+    So it is up to 12 megapixels with the regressor (0.9 GB); beyond, the memory grows by the
+    features that it keeps, some 70 bytes a pixel.
+
     Args:
         variables: from `load` or training.
         gray: (H, W) in [0, 1].

@@ -172,7 +172,7 @@ class Regressor(nn.Module):
         return nn.Conv(2, (1, 1), name="head")(x)
 
 
-# Energies of 8-bit images: below half a gray level there is nothing but rounding.
+# Less than the energy that 8-bit rounding has in the finest band: flat places keep a logarithm.
 _ENERGY_FLOOR, _ENERGY_MEAN = 1e-4, -4.0
 
 

@@ -7,7 +7,7 @@
 What each took on one core of two, the other one busy, and its error on validation images (of the
 regressor with noise and everything else it is trained with, so its number stands by itself):
 
-    regressor         6000 steps   4990 s   0.249 px
+    regressor         6000 steps   4980 s   0.249 px
     seed30            6000 steps   3970 s   0.235 px
     seed60            1500 steps    900 s   0.276 px   (--steps 1500)
     seed10            1500 steps   1650 s   0.300 px   (--steps 1500)
