@@ -3,7 +3,7 @@
 A real photograph of a clock, taken while the camera moved about horizontally,
 and a photograph of a cup of coffee blurred on purpose by three known blurs, so
 that the answers can be held against the truth. Both are installed with
-scikit-image; nothing is downloaded. It takes about twenty seconds on two CPU cores.
+scikit-image; nothing is downloaded. It takes about half a minute on two CPU cores.
 
 It writes into the folder:
 
