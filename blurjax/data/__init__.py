@@ -8,11 +8,17 @@ into a stack of squares that the samplers keep on the device.
 from blurjax.data._dead_leaves import dead_leaves
 from blurjax.data._embedded import embedded, embedded_path
 from blurjax.data._folder import folder
+from blurjax.data._pairs import Pair, Pairs, pairs
+from blurjax.data._scenes import REGIONS, Scenes, scenes
 from blurjax.data._source import Source, concatenate, file_hashes, split, subset
 from blurjax.data._textures import texture
 from blurjax.data._tiles import Tiles, tiles
 
 __all__ = [
+    "REGIONS",
+    "Pair",
+    "Pairs",
+    "Scenes",
     "Source",
     "Tiles",
     "concatenate",
@@ -21,6 +27,8 @@ __all__ = [
     "embedded_path",
     "file_hashes",
     "folder",
+    "pairs",
+    "scenes",
     "split",
     "subset",
     "texture",
