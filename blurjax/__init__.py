@@ -22,6 +22,7 @@ _rooms = (
     "nn",
     "plots",
     "psf",
+    "sharpness",
     "sigma_map",
     "weights",
 )
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         nn,
         plots,
         psf,
+        sharpness,
         sigma_map,
         weights,
     )

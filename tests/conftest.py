@@ -120,3 +120,22 @@ def sigma_stand_in(monkeypatch, tmp_path):
         sigma_map.Config(),
         {"note": "no network"},
     )
+
+
+@pytest.fixture
+def sharpness_stand_in(monkeypatch, tmp_path):
+    """A weights file for sharpness whose network sees it rise from 0 at the left to 1 at the
+    right: where only what is made of the map matters."""
+    from blurjax import sharpness, weights
+    from blurjax.sharpness import _estimate
+
+    def rising(variables, gray, config):
+        return np.broadcast_to(np.linspace(0, 1, gray.shape[1], dtype=np.float32), gray.shape)
+
+    monkeypatch.setattr(_estimate, "_detect", rising)
+    return weights.save(
+        tmp_path / "weights" / "sharpness.npz",
+        {"params": {"none": np.zeros(1)}},
+        sharpness.Config(),
+        {"note": "no network"},
+    )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SYSTEMS = {"blur_type", "sigma_map"}
+SYSTEMS = {"blur_type", "sigma_map", "sharpness"}
 GROUND = {"_numerics", "_typing"}
 PHYSICS = GROUND | {"psf"}
 PERCEPTION = GROUND | {"features", "nn", "metrics", "weights", "images", "data"}
@@ -37,7 +37,11 @@ ALLOWED = {
 }
 # Heavy packages, and the only files that may name them at module level.
 HEAVY = {
-    "flax": {"blurjax/blur_type/_conv.py", "blurjax/sigma_map/_networks.py"},
+    "flax": {
+        "blurjax/blur_type/_conv.py",
+        "blurjax/sharpness/_networks.py",
+        "blurjax/sigma_map/_networks.py",
+    },
     "orbax": set(),
     "tensorflow_datasets": set(),
     "matplotlib": set(),
