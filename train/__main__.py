@@ -6,14 +6,20 @@ import tyro
 
 from blurjax.checkpoint import CheckpointError
 from blurjax.images import ImageError
-from train import blur_type, sigma_map
+from train import blur_type, sharpness, sharpness_metric, sigma_map
 
 
 def main() -> int:
     """Train a system from the command line; 0 when done, 1 after a sentence that says why not."""
     try:
         tyro.extras.subcommand_cli_from_dict(
-            {"blur_type": blur_type.train, "sigma_map": sigma_map.train}, prog="train"
+            {
+                "blur_type": blur_type.train,
+                "sharpness": sharpness.train,
+                "sharpness_metric": sharpness_metric.train,
+                "sigma_map": sigma_map.train,
+            },
+            prog="train",
         )
     except (ImageError, CheckpointError, ValueError, FloatingPointError) as error:
         print(f"train: {error}", file=sys.stderr)
