@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from blurjax import blur_type, sigma_map
+from blurjax import blur_type, sharpness, sigma_map
 
 Weights = Mapping[str, str | Path]
 """Weights files or checkpoints by the name of their system."""
@@ -21,9 +21,11 @@ class Analysis(NamedTuple):
     """Type and parameters of the dominant blur."""
     sigma_map: sigma_map.Estimate
     """Gaussian blur at each pixel, and where it is known."""
+    sharpness: sharpness.Estimate
+    """Which parts are sharp."""
 
 
-MIN_SIZE = min(blur_type.MIN_SIZE, sigma_map.MIN_SIZE)
+MIN_SIZE = min(blur_type.MIN_SIZE, sigma_map.MIN_SIZE, sharpness.MIN_SIZE)
 """The image side, in pixels, below which no system has an answer."""
 
 
@@ -35,15 +37,15 @@ def analyze(image: np.ndarray | jax.Array, *, weights: Weights | None = None) ->
 
     Args:
         image: (H, W) gray or (H, W, 3) RGB; floats in [0, 1], or uint8 or uint16.
-        weights: for each system named in it ("blur_type", "sigma_map"), the file to use instead
-            of the shipped weights.
+        weights: for each system named in it ("blur_type", "sigma_map", "sharpness"), the file to
+            use instead of the shipped weights.
 
     Returns:
         `Analysis`.
 
     Raises:
         ValueError: an array of another shape or with values that are not finite or out of range;
-            a name in `weights` that is no system's.
+            a name in `weights` that is no system's; weights of sharpness that are no detector's.
         WeightsError, CheckpointError: weights that are missing or damaged.
 
     Source: our choice.
@@ -62,14 +64,34 @@ def analyze(image: np.ndarray | jax.Array, *, weights: Weights | None = None) ->
             f"weights can be given for {', '.join(Analysis._fields)}"
         )
 
-    def variables(name: str, load: Callable[[str | Path], tuple[Any, Any]]) -> tuple[Any, ...]:
+    def variables(name: str) -> tuple[Any, ...]:
         # The shipped ones each system keeps: they are not to be read again for every image.
-        return load(files[name]) if name in files else ()
+        return LOADERS[name](files[name]) if name in files else ()
 
     return Analysis(
-        blur_type=blur_type.estimate(image, *variables("blur_type", blur_type.load)),
-        sigma_map=sigma_map.estimate(image, *variables("sigma_map", sigma_map.load)),
+        blur_type=blur_type.estimate(image, *variables("blur_type")),
+        sigma_map=sigma_map.estimate(image, *variables("sigma_map")),
+        sharpness=sharpness.estimate(image, *variables("sharpness")),
     )
+
+
+def _load_detector(name: str | Path | None = None) -> tuple[Any, sharpness.Config]:
+    """`sharpness.load`, of the network alone: its other methods have weights of another kind."""
+    variables, config = sharpness.load(name)
+    if config.body != "detector":
+        raise ValueError(
+            f"{name}: weights of body {config.body!r}; analyze needs those of a 'detector' "
+            "(sharpness.estimate takes the others)"
+        )
+    return variables, config
+
+
+LOADERS: dict[str, Callable[[str | Path | None], tuple[Any, Any]]] = {
+    "blur_type": blur_type.load,
+    "sigma_map": sigma_map.load,
+    "sharpness": _load_detector,
+}
+"""Of each system, how its weights are read; None means the shipped ones."""
 
 
 def summary(analysis: Analysis) -> dict[str, Any]:
@@ -138,6 +160,19 @@ def sigma_phrase(estimate: sigma_map.Estimate) -> str:
     )
 
 
+def sharpness_phrase(estimate: sharpness.Estimate) -> str:
+    """Sharpness in words, such as "38 % of the pixels are sharp" or "all blurred" (host); why
+    there is none, if so."""
+    return share_phrase(estimate.sharp_fraction) if estimate.status == "ok" else estimate.status
+
+
+def share_phrase(sharp_fraction: float) -> str:
+    """How much of an image is sharp, in [0, 1], in words (host)."""
+    if sharp_fraction in (0, 1):
+        return "all sharp" if sharp_fraction else "all blurred"
+    return f"{percent(sharp_fraction)} of the pixels are sharp"
+
+
 def percent(probability: float) -> str:
     """A probability or a share in [0, 1] in whole percent, never rounded to certainty (host)."""
     if probability > 0.995:
@@ -187,7 +222,16 @@ def _sigma_map_summary(estimate: sigma_map.Estimate) -> dict[str, Any]:
     }
 
 
+def _sharpness_summary(estimate: sharpness.Estimate) -> dict[str, Any]:
+    known = estimate.status == "ok"
+    return {
+        "status": estimate.status,
+        "sharp_fraction": estimate.sharp_fraction if known else None,
+    }
+
+
 _SUMMARIES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "blur_type": _blur_type_summary,
     "sigma_map": _sigma_map_summary,
+    "sharpness": _sharpness_summary,
 }

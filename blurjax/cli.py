@@ -40,7 +40,8 @@ class Failure(Exception):
 
 @dataclass(frozen=True)
 class Analyze:
-    """Tell what blur is in images: its type, its parameters, where how much, and how sure that is.
+    """Tell what blur is in images: its type, its parameters, where how much, what is sharp, and how
+    sure that is.
 
     Example: blurjax analyze photo.jpg holiday/ --out answers
     """
@@ -52,8 +53,8 @@ class Analyze:
     ]
     """Image files, or folders, of which every image is taken."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
-    """Write a picture of every answer, the sigma maps, and all answers as report.json, into this
-    folder."""
+    """Write a picture of every answer, the maps of sigma and of sharpness, and all answers as
+    report.json, into this folder."""
     json: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Print nothing but a JSON array, an object an image."""
     weights: Annotated[
@@ -61,8 +62,8 @@ class Analyze:
         tyro.conf.UseAppendAction,
         tyro.conf.arg(metavar="[SYSTEM=]FILE", help_behavior_hint="(repeatable)"),
     ] = ()
-    """Weights (.npz) or a training checkpoint instead of the shipped ones, for SYSTEM blur_type or
-    sigma_map; without SYSTEM for the blur type."""
+    """Weights (.npz) or a training checkpoint instead of the shipped ones, for SYSTEM blur_type,
+    sigma_map or sharpness; without SYSTEM for the blur type."""
 
 
 @dataclass(frozen=True)
@@ -175,10 +176,13 @@ def _analyze(arguments: Analyze) -> int:
         _write(arguments.out / "report.json", lambda file: file.write(text.encode()))
         if not arguments.json:
             drawn = sum("picture" in entry for entry in report)
-            maps = sum("array" in entry.get("sigma_map", {}) for entry in report)
+            maps, planes = (
+                sum("picture" in entry.get(system, {}) for entry in report)
+                for system in ("sigma_map", "sharpness")
+            )
             print(
-                f"{_counted(drawn, 'picture')}, {_counted(maps, 'sigma map')} and report.json in "
-                f"{arguments.out}"
+                f"{_counted(drawn, 'picture')}, {_counted(maps, 'sigma map')}, "
+                f"{_counted(planes, 'sharpness map')} and report.json in {arguments.out}"
             )
     return status
 
@@ -189,23 +193,19 @@ def _counted(n: int, noun: str) -> str:
 
 def _check_weights(choices: Sequence[str]) -> dict[str, Path]:
     """The weights to pass on, after loading all once: their fault is not the images'."""
-    from blurjax import blur_type, sigma_map
+    from blurjax._analyze import LOADERS
 
-    loaders: dict[str, Callable[[Path | None], object]] = {
-        "blur_type": blur_type.load,
-        "sigma_map": sigma_map.load,
-    }
     files: dict[str, Path] = {}
     for choice in choices:
         system, equals, file = choice.partition("=")
         # The name of a file may hold "=" too.
-        if not equals or system not in loaders:
+        if not equals or system not in LOADERS:
             system, file = "blur_type", choice
         if system in files:
             raise Failure(f"--weights names two files for {system}; give one", 2)
         files[system] = Path(file)
     try:
-        for system, load in loaders.items():
+        for system, load in LOADERS.items():
             load(files.get(system))
     except (ValueError, TypeError, OSError) as error:
         raise Failure(_one_line(error)) from error
@@ -245,12 +245,13 @@ class _Place(NamedTuple):
     """Its sigma map for programs that read NumPy's files."""
     plane: Path
     """The same for programs that read images."""
+    sharpness: Path
+    """Its sharpness map."""
 
     @staticmethod
     def called(folder: Path, stem: str) -> "_Place":
-        return _Place(
-            folder / f"{stem}.png", folder / f"{stem}_sigma.npy", folder / f"{stem}_sigma.png"
-        )
+        ends = (".png", "_sigma.npy", "_sigma.png", "_sharpness.png")
+        return _Place(*(folder / f"{stem}{end}" for end in ends))
 
 
 def _choose_places(files: Sequence[Path], folder: Path | None) -> list[_Place | None]:
@@ -299,12 +300,14 @@ def _answer(file: Path, weights: dict[str, Path], place: _Place | None) -> _Answ
         _draw(place.picture, image, analysis, file.name)
         entry["picture"] = place.picture.name
         entry["sigma_map"] |= _write_sigma(place, analysis.sigma_map)
+        entry["sharpness"] |= _write_sharpness(place, analysis.sharpness)
     if min(height, width) < _analyze.MIN_SIZE:
         # Of all the reasons, that of the system that would do with the fewest pixels.
         return _Answer(entry, "", f"{file}: {analysis.sigma_map.status}")
     lines = [
         *_blur_type_lines(file, analysis.blur_type),
         f"  sigma map: {_analyze.sigma_phrase(analysis.sigma_map)}",
+        f"  sharpness: {_analyze.sharpness_phrase(analysis.sharpness)}",
     ]
     return _Answer(entry, "\n".join(lines), "")
 
@@ -327,8 +330,6 @@ _LEVELS = 1000
 
 def _write_sigma(place: _Place, estimate: Any) -> dict[str, Any]:
     """Write a sigma map, unless nothing of it is known; what the report says of its files."""
-    from blurjax import images
-
     known = estimate.valid
     if not np.any(known):
         return {}
@@ -336,14 +337,28 @@ def _write_sigma(place: _Place, estimate: Any) -> dict[str, Any]:
     _write(place.array, lambda file: np.save(file, sigma))
     # 0 means unknown, and nothing else does.
     levels = np.where(known, np.clip(np.rint(_LEVELS * estimate.sigma), 1, 65535), 0)
-    try:
-        images.write(place.plane, levels / 65535, bits=16)
-    except ValueError as error:
-        raise Failure(_one_line(error)) from error
+    _write_plane(place.plane, levels / 65535, bits=16)
     return {
         "array": {"file": place.array.name, "unit": "pixel", "unknown": "NaN"},
         "picture": {"file": place.plane.name, "unit": f"pixel / {_LEVELS}", "unknown": 0},
     }
+
+
+def _write_sharpness(place: _Place, estimate: Any) -> dict[str, Any]:
+    """Write a sharpness map, if there is one; what the report says of its file."""
+    if estimate.status != "ok":
+        return {}
+    _write_plane(place.sharpness, estimate.sharpness, bits=8)
+    return {"picture": {"file": place.sharpness.name, "unit": "1 / 255"}}
+
+
+def _write_plane(path: Path, plane: np.ndarray, *, bits: int) -> None:
+    from blurjax import images
+
+    try:
+        images.write(path, plane, bits=bits)
+    except ValueError as error:
+        raise Failure(_one_line(error)) from error
 
 
 def _refused(file: Path, fault: str) -> _Answer:

@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from blurjax import blur_type, images, psf
-from blurjax._analyze import Analysis, blur_phrase, parameter_phrase, percent, sigma_phrase
+from blurjax._analyze import (
+    Analysis,
+    blur_phrase,
+    parameter_phrase,
+    percent,
+    share_phrase,
+    sharpness_phrase,
+    sigma_phrase,
+)
 from blurjax._typing import ArrayLike
 
 if TYPE_CHECKING:
@@ -30,15 +38,20 @@ __all__ = [
     "analysis",
     "comparison",
     "confusion",
+    "detection_curves",
     "filters",
     "gallery",
     "overview",
     "parameter_scatter",
+    "refinement_curves",
     "reliability",
     "save",
+    "sharpness_overlay",
+    "sharpness_sheet",
     "sigma_bias",
     "sigma_maps",
     "sigma_overlay",
+    "threshold_curves",
 ]
 
 COLOURS = {"gaussian": "#0072B2", "motion": "#D55E00", "defocus": "#009E73"}
@@ -46,8 +59,13 @@ COLOURS = {"gaussian": "#0072B2", "motion": "#D55E00", "defocus": "#009E73"}
 
 Source: Okabe & Ito, Color Universal Design, 2008.
 """
-_ANSWER_COLOURS = {**COLOURS, "sharp": "#E69F00", "no dominant blur": "#999999"}
+_SHARP = "#E69F00"
+_ANSWER_COLOURS = {**COLOURS, "sharp": _SHARP, "no dominant blur": "#999999"}
 
+# What is compared line by line, by the same source; then the same colours dashed.
+_LINE_COLOURS = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999",
+)  # fmt: skip
 _NEUTRAL = "#555555"
 _UNKNOWN = "#BBBBBB"
 _DOTS_PER_INCH = 110
@@ -77,9 +95,9 @@ def analysis(
 ) -> "matplotlib.figure.Figure":
     """An image and what `blurjax.analyze` says about it (host).
 
-    Left the image in gray, as it was read, with the patches that voted in the colour of their
-    vote; then the sigma map over it, uncoloured where it is not known; right the probability of
-    each answer, and the estimated PSF or the reason why there is none.
+    Above the image in gray, with the patches that voted in the colour of their vote, and what is
+    sharp in it, outlined, the rest dimmed. Below the sigma map over it, uncoloured where it is not
+    known; the probability of each answer; and the estimated PSF or the reason why there is none.
 
     Args:
         image: (H, W) or (H, W, 3), in [0, 1].
@@ -90,18 +108,27 @@ def analysis(
         The figure, ready for `save`.
     """
     image, estimate = np.asarray(image), analysis.blur_type
-    figure = _figure(16, 5.6)
-    grid = figure.add_gridspec(2, 3, width_ratios=(1.75, 1.75, 1), height_ratios=(1, 1.6))
-    _draw_votes(figure, figure.add_subplot(grid[:, 0]), image, estimate, title)
-    axes, found = figure.add_subplot(grid[:, 1]), analysis.sigma_map
+    height, width = image.shape[:2]
+    figure = _figure(13, 0.8 + 2 * min(max(1 + 5.2 * height / width, 4.4), 5.4))
+    grid = figure.add_gridspec(2, 2)
+    _draw_votes(figure, figure.add_subplot(grid[0, 0]), image, estimate, title)
+    axes, seen = figure.add_subplot(grid[0, 1]), analysis.sharpness
+    if seen.status == "ok":
+        _draw_sharpness(axes, image, seen.sharpness)
+        said = "outlined, the rest is dimmed"
+        axes.set_title(f"Sharpness: {sharpness_phrase(seen)}\n({said})", fontsize=11)
+    else:
+        _draw_text(axes, f"Sharpness unknown:\n{seen.status}", width=34)
+    axes, found = figure.add_subplot(grid[1, 0]), analysis.sigma_map
     if found.status == "ok":
         _draw_sigma(figure, axes, image, np.where(found.valid, found.sigma, np.nan))
         axes.set_title("Sigma map: " + sigma_phrase(found).replace("), ", "),\n"), fontsize=11)
     else:
         _draw_text(axes, f"Sigma map unknown:\n{found.status}", width=34)
     if estimate.status == "ok":
-        _draw_probabilities(figure.add_subplot(grid[0, 2]), estimate)
-        axes = figure.add_subplot(grid[1, 2])
+        right = grid[1, 1].subgridspec(2, 1, height_ratios=(1, 1.6))
+        _draw_probabilities(figure.add_subplot(right[0]), estimate)
+        axes = figure.add_subplot(right[1])
         _draw_answer(axes, Blur(estimate.label, estimate.parameters))
         axes.set_title(
             "Estimated PSF: " + _broken(estimate.label, estimate.parameters, estimate.spread),
@@ -109,7 +136,43 @@ def analysis(
         )
     else:
         reason = f"Blur type unknown:\n{estimate.status}"
-        _draw_text(figure.add_subplot(grid[:, 2]), reason, width=30)
+        _draw_text(figure.add_subplot(grid[1, 1]), reason, width=34)
+    return figure
+
+
+def sharpness_overlay(
+    image: ArrayLike, sharpness: ArrayLike, *, title: str = ""
+) -> "matplotlib.figure.Figure":
+    """A photograph with its sharp parts outlined and the others dimmed (host).
+
+    Args:
+        image: (H, W) or (H, W, 3), in [0, 1].
+        sharpness: (H, W) in [0, 1]; the outline is where it is 0.5, and the less it is, the darker
+            the photograph is drawn.
+        title: above the image; a file's name, say.
+
+    Returns:
+        The figure, with the share of the pixels whose sharpness is above 0.5.
+
+    Raises:
+        ValueError: arrays that do not match, or a map that is not within [0, 1].
+    """
+    image, sharpness = np.asarray(image), np.asarray(sharpness, np.float32)
+    if sharpness.ndim != 2 or image.shape[:2] != sharpness.shape:
+        raise ValueError(
+            f"image is {image.shape} and sharpness {sharpness.shape}; "
+            "pass a map (H, W) of the image's height and width"
+        )
+    # NaN fails both comparisons.
+    if not np.all((sharpness >= 0) & (sharpness <= 1)):
+        raise ValueError("sharpness holds values outside [0, 1]; pass a calibrated map")
+    height, width = sharpness.shape
+    figure = _figure(6.6, 1.2 + 5.4 * min(max(height / width, 0.4), 1.4))
+    axes = figure.add_subplot()
+    _draw_sharpness(axes, image, sharpness)
+    share = share_phrase(float(np.mean(sharpness > 0.5)))
+    said = f"{share}, n = {sharpness.size} ({width} x {height} px)"
+    axes.set_title(f"{title}\n{said}".strip(), fontsize=11, parse_math=False)
     return figure
 
 
@@ -547,6 +610,29 @@ def _draw_sigma(
     _draw_map(figure, axes, sigma, "viridis", (0, high), "sigma (px)", alpha=0.65, beyond=beyond)
 
 
+def _draw_sharpness(axes: "matplotlib.axes.Axes", image: np.ndarray, sharpness: np.ndarray) -> None:
+    """The image, dimmed where it is blurred, with a line around what is sharp."""
+    from matplotlib.patheffects import withStroke
+
+    _draw_image(axes, image)
+    height, width = sharpness.shape
+    step = max(1, math.ceil(max(height, width) / _SHOWN_SIDE))
+    shown = sharpness[::step, ::step]
+    veil = np.zeros((*shown.shape, 4), np.float32)
+    veil[..., 3] = 0.7 * (1 - shown)
+    axes.imshow(veil, extent=(-0.5, width - 0.5, height - 0.5, -0.5))
+    sharp = shown > 0.5
+    # Without a border matplotlib warns of a line that is nowhere.
+    if np.any(sharp) and not np.all(sharp):
+        rows, columns = (
+            (np.arange(n) + 0.5) * side / n - 0.5
+            for n, side in zip(shown.shape, sharpness.shape, strict=True)
+        )
+        line = axes.contour(columns, rows, shown, levels=[0.5], colors=[_SHARP], linewidths=1.5)
+        # Seen on every colour.
+        line.set_path_effects([withStroke(linewidth=3, foreground="black")])
+
+
 def _draw_votes(
     figure: "matplotlib.figure.Figure",
     axes: "matplotlib.axes.Axes",
@@ -586,7 +672,7 @@ def _draw_votes(
                 for (name, colour), votes in zip(COLOURS.items(), estimate.votes, strict=True)
             ],
             title="patches by vote",
-            loc="outside lower left",
+            loc="outside upper left",
             ncols=3,
             frameon=False,
         )
@@ -783,6 +869,230 @@ def sigma_bias(
     upper.legend(loc="upper left", fontsize=8)
     lower.set(xlabel="true sigma (px)", ylabel="bias (px)")
     return figure
+
+
+def detection_curves(
+    curves: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    points: Mapping[str, tuple[float, float]] | None = None,
+    *,
+    n: int,
+    positive: str = "blurred",
+    title: str = "",
+) -> "matplotlib.figure.Figure":
+    """Precision over recall as the threshold moves, a line for each method (host).
+
+    Args:
+        curves: for each method (m,) precisions and (m,) recalls in [0, 1]; what is not finite
+            leaves a gap.
+        points: for each answer without a threshold its precision and recall.
+        n: the number of images.
+        positive: the class that is detected.
+        title: above them all.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: no curve, or arrays that are not all (m,) with m at least 1.
+    """
+    drawn = {
+        name: tuple(np.asarray(part, float) for part in curve) for name, curve in curves.items()
+    }
+    if not drawn:
+        raise ValueError("no curve to draw; pass at least one")
+    for name, (precision, recall) in drawn.items():
+        if precision.shape != recall.shape or precision.ndim != 1 or not precision.size:
+            raise ValueError(
+                f"{name}: precision is {precision.shape} and recall {recall.shape}; "
+                "pass two (m,) with m at least 1"
+            )
+    figure = _figure(8.8, 5.6)
+    axes = figure.add_subplot()
+    for index, (name, (precision, recall)) in enumerate(drawn.items()):
+        axes.plot(recall, precision, label=name, **_line(index))
+    for index, (name, (height, place)) in enumerate((points or {}).items()):
+        marker = "so^v"[index % 4]
+        axes.plot([place], [height], marker, color=_NEUTRAL, label=name, clip_on=False)
+    axes.set(
+        xlabel=f"recall of {positive} pixels (share)",
+        ylabel=f"precision of {positive} pixels (share)",
+        xlim=(0, 1),
+        ylim=(0, 1.02),
+    )
+    axes.set_title(f"{title}\nmeans over n = {n} images".strip(), fontsize=11, parse_math=False)
+    figure.legend(loc="outside right upper", fontsize=8)
+    return figure
+
+
+def sharpness_sheet(
+    images: Sequence[ArrayLike],
+    truths: Sequence[ArrayLike],
+    maps: Mapping[str, Sequence[ArrayLike]],
+    captions: Sequence[str],
+    *,
+    title: str = "",
+) -> "matplotlib.figure.Figure":
+    """Photographs, what is sharp in them, and the sharpness that each method sees (host).
+
+    Args:
+        images: (H, W) each, in [0, 1].
+        truths: for each (H, W) in [0, 1], 1 where sharp.
+        maps: for each method as many (H, W) in [0, 1], 1 where sharp; what is not finite is
+            blue-gray.
+        captions: one for each image; line breaks are kept.
+        title: above them all.
+
+    Returns:
+        The figure: a row for each image; the photograph, the truth, then a column for each method,
+        gray from 0 to 1 throughout.
+
+    Raises:
+        ValueError: no image, shapes that differ within a row, or sequences of different lengths.
+    """
+    columns = {"truth": truths, **maps}
+    lengths = {len(images), len(captions), *(len(some) for some in columns.values())}
+    if len(lengths) != 1 or not len(images):
+        raise ValueError(
+            f"{len(images)} images with {len(captions)} captions, {len(truths)} truths and "
+            f"{[len(some) for some in maps.values()]} maps; pass at least one and as many"
+        )
+    rows = [
+        [np.asarray(part, np.float32) for part in row]
+        for row in zip(images, *columns.values(), strict=True)
+    ]
+    for row in rows:
+        if row[0].ndim != 2 or any(part.shape != row[0].shape for part in row):
+            raise ValueError(f"shapes {[part.shape for part in row]} in one row; pass (H, W) alike")
+    heights = [min(max(row[0].shape[0] / row[0].shape[1], 0.4), 1.6) for row in rows]
+    wide = 1.9
+    figure = _figure(wide * (1 + len(columns)) + 0.9, wide * sum(heights) + 0.3 * len(rows) + 0.9)
+    grid = figure.subplots(len(rows), 1 + len(columns), squeeze=False, height_ratios=heights)
+    for axes, row, caption in zip(grid, rows, captions, strict=True):
+        for place, part in zip(axes, row, strict=True):
+            _draw_image(place, part)
+            place.set_facecolor("#C5D3E0")
+            place.set(xticks=[], yticks=[], xlabel="", ylabel="")
+        height, width = row[0].shape
+        # Under the photograph rather than beside it, where a long name finds no room.
+        axes[0].set_xlabel(
+            f"{_filled(caption, 30)}\n{width} x {height} px", fontsize=7, parse_math=False
+        )
+    for axes, name in zip(grid[0], ("photograph", *columns), strict=True):
+        axes.set_title(_filled(name, 20), fontsize=9)
+    figure.colorbar(
+        grid[0, 0].images[0],
+        ax=list(grid.flat),
+        label="gray of the photograph; sharpness: 0 blurred, 1 sharp",
+        shrink=min(1.0, 3 / figure.get_figheight()),
+    )
+    figure.suptitle(f"{title}\nn = {len(rows)} images".strip(), fontsize=11, parse_math=False)
+    return figure
+
+
+def refinement_curves(
+    iterations: ArrayLike,
+    curves: Mapping[str, Mapping[str, ArrayLike]],
+    mixtures: Mapping[str, Mapping[str, float]] | None = None,
+    *,
+    n: int,
+    title: str = "",
+) -> "matplotlib.figure.Figure":
+    """How good a refined map is after so many iterations, a panel for each measure (host).
+
+    Args:
+        iterations: (m,) counts; 0 is the map before refinement.
+        curves: for each measure ("F", say) and each line in its panel the (m,) values.
+        mixtures: likewise the value of the weighted mixture of iterations, drawn across.
+        n: the number of images that the values are means over.
+        title: above them all.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: no measure, or values of another shape than `iterations`.
+    """
+    counts, mixtures = np.asarray(iterations), mixtures or {}
+    if not curves or counts.ndim != 1 or not counts.size:
+        raise ValueError(
+            f"iterations are {counts.shape} with {len(curves)} measures; pass (m,) with m at least "
+            "1 and at least one measure"
+        )
+    figure = _figure(4.2 * len(curves) + 1.8, 4.4)
+    panels = figure.subplots(1, len(curves), squeeze=False)[0]
+    for axes, (measure, lines) in zip(panels, curves.items(), strict=True):
+        for index, (name, values) in enumerate(lines.items()):
+            drawn, style = np.asarray(values, float), _line(index)
+            if drawn.shape != counts.shape:
+                raise ValueError(
+                    f"{measure}, {name}: values {drawn.shape} for {counts.shape} iterations; "
+                    "pass as many"
+                )
+            axes.plot(counts, drawn, marker="o", markersize=3, label=name, **style)
+            if name in mixtures.get(measure, {}):
+                across = mixtures[measure][name]
+                axes.axhline(across, label=f"{name}, mixture", **{**style, "linestyle": ":"})
+        # Linear up to 1, so that 0 has a place.
+        axes.set_xscale("symlog", linthresh=1, linscale=0.4)
+        axes.set_xlim(-0.3, 1.3 * max(float(counts.max()), 1.0))
+        shown = [count for count in (0, 1, 2, 5, 10, 20, 50, 100) if count <= counts.max()]
+        axes.set_xticks(shown, [str(count) for count in shown])
+        axes.set(xlabel="iterations (number)", ylabel=f"{measure} (mean over images)")
+        axes.minorticks_off()
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right upper", fontsize=8)
+    figure.suptitle(f"{title}\nn = {n} images".strip(), fontsize=11, parse_math=False)
+    return figure
+
+
+def threshold_curves(
+    panels: Mapping[str, tuple[ArrayLike, Mapping[str, ArrayLike]]],
+    *,
+    n: int,
+    measure: str = "F",
+    title: str = "",
+) -> "matplotlib.figure.Figure":
+    """How a measure depends on the threshold, a panel for each rule of setting it (host).
+
+    Args:
+        panels: for each rule, whose name is the label of its axis, (m,) thresholds and for each
+            method the (m,) values.
+        n: the number of images that the values are means over.
+        measure: its name.
+        title: above them all.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: no panel, or values of another shape than their thresholds.
+    """
+    if not panels:
+        raise ValueError("no panel to draw; pass at least one")
+    figure = _figure(4.4 * len(panels) + 2.2, 4.4)
+    grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axes, (rule, (thresholds, lines)) in zip(grid, panels.items(), strict=True):
+        places = np.asarray(thresholds, float)
+        for index, (name, values) in enumerate(lines.items()):
+            drawn = np.asarray(values, float)
+            if drawn.shape != places.shape or places.ndim != 1:
+                raise ValueError(
+                    f"{rule}, {name}: values {drawn.shape} for {places.shape} thresholds; "
+                    "pass two (m,)"
+                )
+            axes.plot(places, drawn, marker="o", markersize=3, label=name, **_line(index))
+        axes.set(xlabel=rule, ylabel=f"{measure} (mean over images)")
+        axes.label_outer()
+    handles, names = grid[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right upper", fontsize=8)
+    figure.suptitle(f"{title}\nn = {n} images".strip(), fontsize=11, parse_math=False)
+    return figure
+
+
+def _line(index: int) -> dict[str, Any]:
+    """Colour and style of the line of that number."""
+    turn, place = divmod(index, len(_LINE_COLOURS))
+    return {"color": _LINE_COLOURS[place], "linestyle": ("-", "--")[turn % 2]}
 
 
 def _draw_map(

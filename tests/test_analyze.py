@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import blurjax
-from blurjax import _analyze, blur_type, sigma_map
+from blurjax import _analyze, blur_type, sharpness, sigma_map, weights
 
 
 @pytest.fixture
@@ -16,9 +16,13 @@ def texture():
 
 
 @pytest.fixture
-def chosen(stand_in, sigma_stand_in):
+def chosen(stand_in, sigma_stand_in, sharpness_stand_in):
     """Weights for every system."""
-    return {"blur_type": stand_in, "sigma_map": sigma_stand_in}
+    return {
+        "blur_type": stand_in,
+        "sigma_map": sigma_stand_in,
+        "sharpness": sharpness_stand_in,
+    }
 
 
 def sigmas(valid):
@@ -28,6 +32,12 @@ def sigmas(valid):
     known = np.broadcast_to(valid, sigma.shape)
     status = "ok" if known.any() else "too little texture: none"
     return sigma_map.Estimate(status, sigma, spread, known)
+
+
+def sharp_in(share):
+    """An estimate in which that share of 1000 pixels is sharp."""
+    seen = np.repeat(np.float32([1, 0]), [round(1000 * share), 1000 - round(1000 * share)])[None]
+    return sharpness.Estimate("ok", seen, seen > 0.5, float(np.mean(seen > 0.5)))
 
 
 def made_up(label, parameters):
@@ -44,6 +54,7 @@ def made_up(label, parameters):
             answers=np.array([0.1, 0.6, 0.2, 0.05, 0.05]),
         ),
         sigmas(True),
+        sharp_in(0.38),
     )
 
 
@@ -52,7 +63,9 @@ def test_a_textured_image_gets_an_answer(chosen, texture, colour):
     image = np.repeat(texture[..., None], 3, axis=-1) if colour else texture
     analysis = blurjax.analyze(image, weights=chosen)
     estimate = analysis.blur_type
-    assert estimate.status == analysis.sigma_map.status == "ok"
+    assert {system.status for system in analysis} == {"ok"}
+    assert analysis.sharpness.sharpness.shape == texture.shape
+    assert analysis.sharpness.sharp_fraction == 0.5
     assert analysis.sigma_map.sigma.shape == texture.shape and analysis.sigma_map.valid.all()
     assert estimate.label in blur_type.LABELS
     np.testing.assert_allclose(estimate.probabilities.sum(), 1)
@@ -73,8 +86,10 @@ def test_the_same_image_as_integers_gets_the_same_answer(chosen, texture):
 def test_no_answer_comes_with_its_reason(chosen, shape, reason):
     image = np.full(shape, 0.5, np.float32)
     analysis = blurjax.analyze(image, weights=chosen)
-    assert reason in analysis.blur_type.status and reason in analysis.sigma_map.status
-    row = _analyze.summary(analysis)["blur_type"]
+    assert all(reason in system.status for system in analysis)
+    rows = _analyze.summary(analysis)
+    assert rows["sharpness"]["sharp_fraction"] is None
+    row = rows["blur_type"]
     assert row["label"] == "unknown" and row["parameters"] == {} and row["patches"] == 0
 
 
@@ -89,13 +104,19 @@ def test_what_is_no_image_is_refused(chosen, image):
 def test_a_system_without_an_answer_does_not_stop_the_others(chosen, texture):
     analysis = blurjax.analyze(texture[:40], weights=chosen)
     assert "blur_type needs at least 64x64" in analysis.blur_type.status
-    assert analysis.sigma_map.status == "ok"
-    assert _analyze.MIN_SIZE == sigma_map.MIN_SIZE == 32
+    assert analysis.sigma_map.status == analysis.sharpness.status == "ok"
+    assert _analyze.MIN_SIZE == sigma_map.MIN_SIZE == sharpness.MIN_SIZE == 32
 
 
 def test_weights_of_an_unknown_system_are_refused(texture):
     with pytest.raises(ValueError, match="no system is called blurtype"):
         blurjax.analyze(texture, weights={"blurtype": "w.npz"})
+
+
+def test_weights_of_another_method_than_the_detector_are_refused(texture, chosen):
+    chosen["sharpness"] = weights.path("sharpness_metric")
+    with pytest.raises(ValueError, match=r"sharpness_metric.npz: weights of body 'metric'"):
+        blurjax.analyze(texture, weights=chosen)
 
 
 def test_summary_is_json_with_angles_in_both_units():
@@ -129,8 +150,25 @@ def test_sigma_map_in_words():
     assert _analyze.sigma_phrase(sigmas(False)) == "too little texture: none"
 
 
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [
+        (0.38, "38 % of the pixels are sharp"),
+        (0.999, "> 99 % of the pixels are sharp"),
+        (1, "all sharp"),
+        (0, "all blurred"),
+    ],
+)
+def test_sharpness_in_words(share, shown):
+    seen = sharp_in(share)
+    assert _analyze.sharpness_phrase(seen) == shown
+    assert _analyze._sharpness_summary(seen) == {"status": "ok", "sharp_fraction": share}
+    assert _analyze.sharpness_phrase(seen._replace(status="too small")) == "too small"
+
+
 def test_every_system_has_a_summary():
     assert tuple(_analyze._SUMMARIES) == _analyze.Analysis._fields
+    assert tuple(_analyze.LOADERS) == _analyze.Analysis._fields
 
 
 @pytest.mark.parametrize(

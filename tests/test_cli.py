@@ -16,18 +16,19 @@ import tifffile
 from PIL import Image
 
 import blurjax
-from blurjax import blur_type, cli, data, images, imaging, psf
+from blurjax import blur_type, cli, data, images, imaging, psf, weights
 
 RNG = np.random.default_rng(7)
 TEXTURE = RNG.integers(0, 256, (96, 128, 3)).astype(np.uint8)
 
 
 @pytest.fixture
-def analyze(stand_in, sigma_stand_in, capsys):
+def analyze(stand_in, sigma_stand_in, sharpness_stand_in, capsys):
     """Runs `blurjax analyze` with those weights: exit status, stdout, stderr."""
 
     def run(*arguments):
-        chosen = ["--weights", str(stand_in), "--weights", f"sigma_map={sigma_stand_in}"]
+        maps = f"sigma_map={sigma_stand_in}", f"sharpness={sharpness_stand_in}"
+        chosen = [part for one in (str(stand_in), *maps) for part in ("--weights", one)]
         status = cli.main(["analyze", *chosen, *map(str, arguments)])
         captured = capsys.readouterr()
         return status, captured.out, captured.err
@@ -130,13 +131,14 @@ def test_every_kind_of_file_gets_an_answer(tmp_path, analyze, name):
         assert parameter["unit"] in ("pixel", "radian") and parameter["spread"] >= 0
     assert entry["sigma_map"]["status"] == "ok" and entry["sigma_map"]["unit"] == "pixel"
     assert math.isclose(entry["sigma_map"]["sigma_median"], 1.5, abs_tol=0.01)
+    assert entry["sharpness"] == {"status": "ok", "sharp_fraction": 0.5}
 
 
 def test_text_names_file_type_parameters_and_patches(tmp_path, analyze):
     file = picture(tmp_path / "a.png")
     status, out, err = analyze(file)
     assert (status, err) == (0, "")
-    answer, parameters, sigma = out.splitlines()
+    answer, parameters, sigma, sharp = out.splitlines()
     assert answer.startswith(f"{file}: ")
     label, probability = answer.removeprefix(f"{file}: ").split(", ")
     assert label in blur_type.LABELS
@@ -145,6 +147,7 @@ def test_text_names_file_type_parameters_and_patches(tmp_path, analyze):
     assert sigma == (
         "  sigma map: 0.6 to 2.4 px (median 1.5, 5 to 95 %), known in > 99 % of the pixels"
     )
+    assert sharp == "  sharpness: 50 % of the pixels are sharp"
 
 
 def test_a_folder_means_every_image_in_it(tmp_path, analyze):
@@ -159,16 +162,17 @@ def test_too_little_texture_is_an_answer(tmp_path, analyze):
     file = picture(tmp_path / "flat.png", np.full((90, 90), 128, np.uint8))
     status, out, err = analyze(file)
     assert (status, err) == (0, "")
-    assert out.startswith(f"{file}: blur type unknown\n") and out.count("too little texture") == 2
+    assert out.startswith(f"{file}: blur type unknown\n") and out.count("too little texture") == 3
 
 
-def test_an_image_too_small_for_one_system_is_answered_by_the_other(tmp_path, analyze):
+def test_an_image_too_small_for_one_system_is_answered_by_the_others(tmp_path, analyze):
     file = picture(tmp_path / "small.png", TEXTURE[:40, :50])
     status, out, err = analyze(file)
     assert (status, err) == (0, "")
-    first, reason, sigma = out.splitlines()
+    first, reason, sigma, sharp = out.splitlines()
     assert first == f"{file}: blur type unknown"
-    assert "40x50 pixels; blur_type needs at least 64x64" in reason and "known in" in sigma
+    assert "40x50 pixels; blur_type needs at least 64x64" in reason
+    assert "known in" in sigma and "50 %" in sharp
 
 
 def test_sixteen_bit_colour_is_read(tmp_path, analyze):
@@ -189,13 +193,16 @@ def test_a_warning_of_the_reader_is_a_line_and_no_error(tmp_path, analyze, monke
     assert one_sentence(err) and "read with 8 bits" in err
 
 
-def test_shipped_weights_recognise_uniform_motion_blur(tmp_path, capsys, sigma_stand_in):
+def test_shipped_weights_recognise_uniform_motion_blur(
+    tmp_path, capsys, sigma_stand_in, sharpness_stand_in
+):
     """With the shipped weights: a real photograph, blurred by a motion of known length."""
     photograph, file = data.embedded_path("coffee.png"), tmp_path / "moved.png"
     assert cli.main(["blur", str(photograph), "--motion", "9", "30", "--out", str(file)]) == 0
     capsys.readouterr()
-    sigma = f"sigma_map={sigma_stand_in}"
-    assert cli.main(["analyze", str(file), "--json", "--weights", sigma]) == 0
+    maps = f"sigma_map={sigma_stand_in}", f"sharpness={sharpness_stand_in}"
+    chosen = [part for one in maps for part in ("--weights", one)]
+    assert cli.main(["analyze", str(file), "--json", *chosen]) == 0
     (entry,) = json.loads(capsys.readouterr().out)
     assert entry["blur_type"]["status"] == "ok"
     assert entry["blur_type"]["label"] == "motion"
@@ -258,7 +265,7 @@ def test_the_others_are_still_analysed_and_keep_their_order(tmp_path, analyze):
     assert entries == json.loads((out_dir / "report.json").read_text())
     for entry, kind in zip(entries[1:-1], BROKEN, strict=True):
         if kind == "tiny":
-            for system in ("blur_type", "sigma_map"):
+            for system in ("blur_type", "sigma_map", "sharpness"):
                 assert BROKEN[kind] in entry[system]["status"]
         else:
             assert BROKEN[kind] in entry["error"] and "blur_type" not in entry
@@ -275,17 +282,23 @@ def test_weights_that_cannot_be_read(tmp_path, capsys, kind):
     assert captured.out == "" and one_sentence(captured.err) and str(file) in captured.err
 
 
-def test_weights_are_named_by_their_system(tmp_path, capsys, stand_in, sigma_stand_in):
-    both = [f"blur_type={stand_in}", f"sigma_map={sigma_stand_in}"]
-    chosen = [part for one in both for part in ("--weights", one)]
+def test_weights_are_named_by_their_system(
+    tmp_path, capsys, stand_in, sigma_stand_in, sharpness_stand_in
+):
+    every = {"blur_type": stand_in, "sigma_map": sigma_stand_in, "sharpness": sharpness_stand_in}
+    chosen = [part for pair in every.items() for part in ("--weights", "=".join(map(str, pair)))]
     file = str(picture(tmp_path / "a.png"))
     # What follows a file of weights is an image, not another one.
     assert cli.main(["analyze", *chosen, file]) == 0
     capsys.readouterr()
     assert cli.main(["analyze", file, *chosen, "--weights", str(stand_in)]) == 2
     assert "two files for blur_type" in capsys.readouterr().err
-    # The map's weights cannot be the type's, nor can a name that is no system's.
-    for wrong in (f"blur_type={sigma_stand_in}", f"sigma={sigma_stand_in}"):
+    # The map's weights cannot be the type's, nor can a name that is no system's; sharpness is
+    # judged by its network.
+    metric = weights.path("sharpness_metric")
+    for wrong in (
+        f"blur_type={sigma_stand_in}", f"sigma={sigma_stand_in}", f"sharpness={metric}"
+    ):  # fmt: skip
         assert cli.main(["analyze", file, "--weights", wrong]) == 1
         captured = capsys.readouterr()
         assert captured.out == "" and one_sentence(captured.err)
@@ -308,9 +321,10 @@ def test_out_holds_pictures_and_a_report(tmp_path, analyze):
     out_dir = tmp_path / "new" / "out"
     status, out, err = analyze(*files, "--out", out_dir)
     assert (status, err) == (0, "")
-    assert f"2 pictures, 2 sigma maps and report.json in {out_dir}" in out
+    assert f"2 pictures, 2 sigma maps, 2 sharpness maps and report.json in {out_dir}" in out
     assert sorted(p.name for p in out_dir.iterdir()) == [
-        *("a.png", "a_sigma.npy", "a_sigma.png", "b.png", "b_sigma.npy", "b_sigma.png"),
+        *("a.png", "a_sharpness.png", "a_sigma.npy", "a_sigma.png"),
+        *("b.png", "b_sharpness.png", "b_sigma.npy", "b_sigma.png"),
         "report.json",
     ]
     report = json.loads((out_dir / "report.json").read_text())
@@ -320,6 +334,11 @@ def test_out_holds_pictures_and_a_report(tmp_path, analyze):
     row = report[0]["sigma_map"]
     assert row["array"] == {"file": "a_sigma.npy", "unit": "pixel", "unknown": "NaN"}
     assert row["picture"] == {"file": "a_sigma.png", "unit": "pixel / 1000", "unknown": 0}
+    assert report[0]["sharpness"]["picture"] == {"file": "a_sharpness.png", "unit": "1 / 255"}
+    with Image.open(out_dir / "a_sharpness.png") as plane:
+        assert plane.mode == "L"
+        expected = np.tile(np.linspace(0, 255, 128), (96, 1))
+        np.testing.assert_allclose(np.asarray(plane), expected, atol=0.51)
 
 
 def test_sigma_maps_are_written_with_what_is_unknown(tmp_path, analyze):
@@ -329,7 +348,7 @@ def test_sigma_maps_are_written_with_what_is_unknown(tmp_path, analyze):
     file = picture(tmp_path / "half.png", half)
     flat = picture(tmp_path / "flat.png", np.full((90, 90), 128, np.uint8))
     status, out, _ = analyze(file, flat, "--out", out_dir)
-    assert status == 0 and "2 pictures, 1 sigma map and report.json" in out
+    assert status == 0 and "2 pictures, 1 sigma map, 1 sharpness map and report.json" in out
     sigma = np.load(out_dir / "half_sigma.npy")
     assert sigma.dtype == np.float32 and sigma.shape == (96, 128)
     known = np.isfinite(sigma)
@@ -343,7 +362,7 @@ def test_sigma_maps_are_written_with_what_is_unknown(tmp_path, analyze):
         known.mean(), json.loads((out_dir / "report.json").read_text())[0]["sigma_map"]["coverage"]
     )
     # Of a flat image nothing is known, and nothing written.
-    assert not (out_dir / "flat_sigma.npy").exists()
+    assert sorted(path.name for path in out_dir.glob("flat*")) == ["flat.png"]
 
 
 def test_equal_stems_do_not_overwrite_one_another(tmp_path, analyze):
@@ -355,7 +374,8 @@ def test_equal_stems_do_not_overwrite_one_another(tmp_path, analyze):
     written = [entry["picture"] for entry in report]
     for form in ("array", "picture"):
         written += [entry["sigma_map"][form]["file"] for entry in report]
-    assert len({name.casefold() for name in written}) == 15
+    written += [entry["sharpness"]["picture"]["file"] for entry in report]
+    assert len({name.casefold() for name in written}) == 20
     assert {p.name for p in out_dir.iterdir()} == {*written, "report.json"}
 
 

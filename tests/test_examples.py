@@ -45,6 +45,7 @@ def test_the_examples_are_those_documented():
         "defocus_map",
         "demo",
         "motion_descent",
+        "sharpness",
         "varying_ramp",
     ]
 
@@ -71,6 +72,20 @@ def test_the_background_is_seen_to_be_out_of_focus(tmp_path):
     for name in ("astronaut", "chelsea"):
         for what in ("measured", "filled_in"):
             assert_is_picture(tmp_path / f"{name}_{what}.png", width=600)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("float32")
+def test_the_face_is_sharp_and_what_is_behind_it_is_not(tmp_path, capsys):
+    module = load("sharpness")
+    answers = module.main(tmp_path)
+    assert tuple(answers) == module.METHODS
+    said = capsys.readouterr().out
+    for method, found in answers.items():
+        face, behind = found.mask[100:200, 120:260], found.mask[120:250, 400:]
+        assert face.mean() > 0.9 and behind.mean() < 0.1, method
+        assert f"{found.sharp_fraction:.0%} of the pixels are sharp" in said
+        assert_is_picture(tmp_path / f"chelsea_{method}.png", width=600)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from blurjax import _analyze, blur_type, plots, sigma_map
+from blurjax import _analyze, blur_type, plots, sharpness, sigma_map
 
 PARAMETERS = {
     "gaussian": {"sigma": 2.0},
@@ -40,6 +40,12 @@ def sigmas(shape, status="ok"):
     return sigma_map.Estimate(
         status, np.full(shape, 1.5, np.float32), np.full(shape, 0.1, np.float32), valid
     )
+
+
+def ramp(shape, status="ok"):
+    """A sharpness map that rises from 0 at the top to 1 at the bottom."""
+    seen = np.tile(np.linspace(0, 1, shape[0], dtype=np.float32)[:, None], (1, shape[1]))
+    return sharpness.Estimate(status, seen, seen > 0.5, float(np.mean(seen > 0.5)))
 
 
 def refused(reason):
@@ -73,10 +79,13 @@ def test_colours_come_in_the_order_of_the_labels():
 @pytest.mark.parametrize("shape", [(80, 120), (200, 64, 3)])
 def test_analysis_says_what_was_found(label, shape):
     image = np.linspace(0, 1, math.prod(shape), dtype=np.float32).reshape(shape)
-    answer = _analyze.Analysis(estimate(label, PARAMETERS[label]), sigmas(shape[:2]))
+    answer = _analyze.Analysis(
+        estimate(label, PARAMETERS[label]), sigmas(shape[:2]), ramp(shape[:2])
+    )
     written = words(plots.analysis(image, answer, title="photo.png"))
     assert "Sigma map: 1.5 to 1.5 px (median 1.5, 5 to 95 %), known in 50 %" in written
     assert "sigma (px)" in written
+    assert "Sharpness: 50 % of the pixels are sharp" in written
     assert "photo.png" in written
     assert "n = 3 patches" in written
     assert "60 %" in written and "no dominant blur" in written
@@ -85,24 +94,29 @@ def test_analysis_says_what_was_found(label, shape):
 
 
 def test_analysis_of_a_sharp_image_draws_no_kernel():
-    answer = _analyze.Analysis(estimate("sharp", {}), sigmas((80, 90)))
+    answer = _analyze.Analysis(estimate("sharp", {}), sigmas((80, 90)), ramp((80, 90)))
     written = words(plots.analysis(np.full((80, 90), 0.5, np.float32), answer))
     assert "sharp: no kernel to draw" in written
 
 
 def test_analysis_without_an_answer_gives_the_reason():
     answer = _analyze.Analysis(
-        refused("too little texture: 3 patches"), sigmas((70, 70), "too little texture: flat")
+        refused("too little texture: 3 patches"),
+        sigmas((70, 70), "too little texture: flat"),
+        ramp((70, 70), "image is too small"),
     )
     written = words(plots.analysis(np.zeros((70, 70), np.float32), answer))
     assert "Blur type unknown: too little texture: 3 patches" in written
     assert "Sigma map unknown: too little texture: flat" in written
+    assert "Sharpness unknown: image is too small" in written and "outlined" not in written
     assert "Estimated PSF" not in written and "sigma (px)" not in written
 
 
 @pytest.mark.parametrize("title", ["$x_", "a" * 300 + ".png", "写真.png"])
 def test_any_file_name_can_be_a_title(tmp_path, title):
-    answer = _analyze.Analysis(estimate("motion", PARAMETERS["motion"]), sigmas((70, 70)))
+    answer = _analyze.Analysis(
+        estimate("motion", PARAMETERS["motion"]), sigmas((70, 70)), ramp((70, 70))
+    )
     figure = plots.analysis(np.zeros((70, 70), np.float32), answer, title=title)
     assert plots.save(figure, tmp_path / "a.png").stat().st_size > 1000
 
@@ -124,6 +138,40 @@ def test_sigma_overlay_colours_what_is_known(shape):
     assert "n = 0 pixels" in words(plots.sigma_overlay(image, found.sigma * np.nan))
     with pytest.raises(ValueError, match="height and width"):
         plots.sigma_overlay(image[1:], found.sigma)
+
+
+@pytest.mark.parametrize("shape", [(60, 90, 3), (200, 40), (2600, 100)])
+def test_sharpness_overlay_outlines_what_is_sharp(shape):
+    image, seen = np.full(shape, 0.5, np.float32), ramp(shape[:2]).sharpness
+    figure = plots.sharpness_overlay(image, seen, title="$a.png")
+    written = words(figure)
+    assert "$a.png" in written and f"50 % of the pixels are sharp, n = {seen.size}" in written
+    (axes,) = figure.axes
+    (outline,) = axes.collections
+    (path,) = outline.get_paths()
+    # Rows count from the centre of the first: the line is in the middle, and spans all columns.
+    # A coarser drawing shows every third row from the first, whose centre is a pixel further down.
+    off = {2600: 1.01}.get(shape[0], 0.01)
+    np.testing.assert_allclose(path.vertices[:, 1], (shape[0] - 1) / 2, atol=off)
+    assert np.ptp(path.vertices[:, 0]) > 0.9 * (shape[1] - 1)
+    # The photograph is darkest where it is most blurred, and stays in place.
+    veil = axes.images[1].get_array()[..., 3]
+    assert veil[0, 0] == pytest.approx(0.7) and veil[-1, 0] == pytest.approx(0, abs=0.01)
+    assert axes.get_ylim() == (shape[0] - 0.5, -0.5)
+
+
+@pytest.mark.filterwarnings("error")
+def test_sharpness_overlay_without_an_outline_and_refusals():
+    image = np.full((40, 50), 0.5, np.float32)
+    for value, share in ((1, "all sharp"), (0, "all blurred"), (0.5, "all blurred")):
+        figure = plots.sharpness_overlay(image, np.full(image.shape, value))
+        assert f"{share}, n = 2000 (50 x 40 px)" in words(figure)
+        assert not figure.axes[0].collections
+    with pytest.raises(ValueError, match="height and width"):
+        plots.sharpness_overlay(image[1:], image)
+    for wrong in (np.nan, 1.5, -0.1):
+        with pytest.raises(ValueError, match=r"outside \[0, 1\]"):
+            plots.sharpness_overlay(image, np.full(image.shape, wrong))
 
 
 def test_overview_marks_what_is_not_known():
@@ -269,6 +317,88 @@ def test_sigma_bias_says_n_and_takes_a_single_image():
     np.testing.assert_allclose(figure.axes[1].lines[1].get_ydata(), -0.1)
     with pytest.raises(ValueError, match="four"):
         plots.sigma_bias(truth, truth[:2], truth, truth, n=1)
+
+
+def test_detection_curves_have_a_line_a_method_and_say_n():
+    recall = np.linspace(0, 1, 5)
+    curves = {f"method {i}": (1 - recall / 2, recall) for i in range(9)}
+    curves["method 0"][0][0] = np.nan
+    figure = plots.detection_curves(curves, {"all blurred": (0.6, 1.0)}, n=7, title="pairs_$")
+    written = words(figure)
+    assert "n = 7 images" in written and "pairs_$" in written and "all blurred" in written
+    assert "recall of blurred pixels (share)" in written and "method 8" in written
+    lines = figure.axes[0].lines
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines[:9]}) == 9
+    np.testing.assert_array_equal(lines[1].get_xdata(), recall)
+    np.testing.assert_array_equal(lines[9].get_xydata(), [[1.0, 0.6]])
+    with pytest.raises(ValueError, match="at least one"):
+        plots.detection_curves({}, n=1)
+    with pytest.raises(ValueError, match=r"a: precision is \(5,\) and recall \(4,\)"):
+        plots.detection_curves({"a": (recall, recall[1:])}, n=1)
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (90, 30)])
+def test_sharpness_sheet_draws_all_alike(tmp_path, shape):
+    ramp = np.linspace(0.2, 0.6, math.prod(shape), dtype=np.float32).reshape(shape)
+    truth = ramp > 0.4
+    gap = np.where(truth, ramp, np.float32(np.nan))
+    figure = plots.sharpness_sheet(
+        [ramp] * 2, [truth] * 2, {"detector": [ramp, gap], "lbp": [truth] * 2}, ["one $", "two"],
+        title="pairs",
+    )  # fmt: skip
+    written = words(figure)
+    assert (
+        "n = 2 images" in written
+        and "one $" in written
+        and f"{shape[1]} x {shape[0]} px" in written
+    )
+    for name in ("photograph", "truth", "detector", "lbp", "0 blurred, 1 sharp"):
+        assert name in written
+    shown = [axes.images[0] for axes in figure.axes[:8]]
+    assert all(image.get_clim() == (0, 1) for image in shown)
+    np.testing.assert_array_equal(np.ma.getmaskarray(shown[6].get_array()), ~truth)
+    assert plots.save(figure, tmp_path / "a.png").stat().st_size > 1000
+    with pytest.raises(ValueError, match=r"\[1\] maps; pass at least one"):
+        plots.sharpness_sheet([ramp] * 2, [truth] * 2, {"lbp": [ramp]}, ["a", "b"])
+    with pytest.raises(ValueError, match="alike"):
+        plots.sharpness_sheet([ramp], [truth[1:]], {}, ["a"])
+
+
+def test_refinement_curves_have_a_panel_a_measure():
+    counts = np.array([0, 1, 10, 100])
+    curves = {
+        "F": {"fixed": counts / 100, "otsu": counts / 200},
+        "MAE": {"fixed": 1 / (1 + counts)},
+    }
+    figure = plots.refinement_curves(counts, curves, {"F": {"fixed": 0.7}}, n=5, title="metric_$")
+    written = words(figure)
+    assert "n = 5 images" in written and "iterations (number)" in written and "metric_$" in written
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        f"{m} (mean over images)" for m in curves
+    ]
+    assert [len(axes.lines) for axes in figure.axes] == [3, 1]
+    np.testing.assert_array_equal(figure.axes[0].lines[1].get_ydata(), 0.7)
+    with pytest.raises(ValueError, match=r"F, fixed: values \(3,\)"):
+        plots.refinement_curves(counts, {"F": {"fixed": counts[1:]}}, n=1)
+    with pytest.raises(ValueError, match="at least one measure"):
+        plots.refinement_curves(counts, {}, n=1)
+
+
+def test_threshold_curves_have_a_panel_a_rule():
+    factors = np.array([0.5, 1.0, 2.0])
+    panels = {
+        "threshold (times the mean)": (factors, {"detector": factors / 2, "lbp": factors / 3}),
+        "threshold (sharpness)": (factors[:2] / 2, {"detector": factors[:2], "lbp": factors[:2]}),
+    }
+    figure = plots.threshold_curves(panels, n=3, title="study_$")
+    written = words(figure)
+    assert "n = 3 images" in written and "F (mean over images)" in written and "lbp" in written
+    assert all(rule in written for rule in panels) and "study_$" in written
+    np.testing.assert_array_equal(figure.axes[0].lines[1].get_ydata(), factors / 3)
+    with pytest.raises(ValueError, match="pass two"):
+        plots.threshold_curves({"a": (factors, {"b": factors[1:]})}, n=1)
+    with pytest.raises(ValueError, match="at least one"):
+        plots.threshold_curves({}, n=1)
 
 
 def test_device_arrays_are_drawn_too():
