@@ -60,12 +60,13 @@ def sample(
 ) -> Batch:
     """Composed photographs for training: one layer sharp, the other blurred.
 
-    The layers are parted along the regions of a scene: some neighbouring regions are in front (in
-    a seventh of the photographs those of another scene, in another seventh a smooth random shape).
+    The layers are parted along the regions of a scene: some neighbouring regions are in front (in a
+    seventh of the photographs those of another scene, in another seventh a smooth random shape).
     Behind is the same scene or, in two of five, another one. Most often what is behind is blurred
     and seen around the sharp front, with hardly a halo: what the front hides is not blurred into
-    it, but for a trace from its soft edge. In a quarter the front is blurred, over a sharp background. In another sixth there are no
-    layers: blur grows with depth along a plane. An eighth is sharp, or blurred, as a whole.
+    it, but for a trace from its soft edge. In a quarter the front is blurred, over a sharp
+    background. In another sixth there are no layers: blur grows with depth along a plane. An eighth
+    is sharp, or blurred, as a whole.
 
     Kernels: discs (half of them), Gaussians (three in ten) and motion (a fifth), of standard
     deviation 1 to 8 px, for every second photograph growing towards one side. Half of all
