@@ -298,7 +298,7 @@ def _composites(
 ) -> Iterator[_Example]:
     key = jax.random.key(seed)
     for first in range(0, count, _COMPOSITES_AT_ONCE):
-        batch = sharpness.sample(jax.random.fold_in(key, first), scenes, n=_COMPOSITES_AT_ONCE)
+        batch = sharpness.compose(jax.random.fold_in(key, first), scenes, n=_COMPOSITES_AT_ONCE)
         pictures, shares = np.asarray(batch.images), np.asarray(batch.sharp)
         for i in range(min(_COMPOSITES_AT_ONCE, count - first)):
             # Which of the scenes, and so which of the photographs, is in front.

@@ -28,7 +28,7 @@ def composites(key: jax.Array, scenes: Scenes, n: int) -> list[Example]:
     """Composed photographs of some scenes."""
     found: list[Example] = []
     for i in range(0, n, 16):
-        batch = sharpness.sample(jax.random.fold_in(key, i), scenes, n=16)
+        batch = sharpness.compose(jax.random.fold_in(key, i), scenes, n=16)
         found += [
             Example(image, sharp)
             for image, sharp in zip(np.asarray(batch.images), np.asarray(batch.sharp), strict=True)

@@ -139,8 +139,9 @@ def train(
 
 
 def _sampler(plan: Preset) -> Any:
-    sample = sharpness.sample if plan.config.body == "detector" else sharpness.sample_patches
-    return functools.partial(sample, light=plan.light, degraded=plan.degraded)
+    return functools.partial(
+        sharpness.sample, config=plan.config, light=plan.light, degraded=plan.degraded
+    )
 
 
 def _superpixels(
@@ -151,7 +152,7 @@ def _superpixels(
     found = []
     for i in range(_COMPOSED // _CHUNK):
         k_sample, k_cut = jax.random.split(jax.random.fold_in(key, i))
-        batch = sharpness.sample(
+        batch = sharpness.compose(
             k_sample, scenes, n=_CHUNK, light=plan.light, degraded=plan.degraded
         )
         centres = sharpness.superpixel_centres(batch.images)
@@ -185,7 +186,8 @@ def calibrate(
     variables = {**variables, "state": {**state, "answer": plain}}
 
     def odds(image: np.ndarray) -> jax.Array:
-        said = jnp.clip(_predict(variables, jnp.asarray(image)[None], config=config)[0], _LEAST, 1)
+        found = _predict(variables, jnp.asarray(image)[None], config=config).sharpness[0]
+        said = jnp.clip(found, _LEAST, 1)
         return jnp.log(said) - jnp.log(jnp.maximum(1 - said, _LEAST))
 
     line = calibration.logistic(

@@ -188,16 +188,18 @@ def _use(variables: Variables, config: Config, scenes: Scenes, key: jax.Array) -
         return jnp.mean(jnp.abs(jnp.sum(each[:, :, :, 0] * kernel[None, :, :, 0], (1, 2))), 0)
 
     kernel = variables["params"]["conv0"]["kernel"]
-    use = gradient(kernel, sharpness.sample_patches(key, scenes, n=128))
+    use = gradient(kernel, _patches(key, scenes, 128))
     return (use / jnp.max(use))[None, None, :]
+
+
+def _patches(key: jax.Array, scenes: Scenes, n: int) -> Any:
+    return sharpness.sample(key, scenes, Config(body="patches"), n=n)
 
 
 def discriminative(scenes: Scenes, key: jax.Array) -> Kernels:
     """The two directions of a 7x7 window in which sharp patches have most energy over blurred."""
     sums = {}
-    batches = [
-        sharpness.sample_patches(jax.random.fold_in(key, i), scenes, n=512) for i in range(4)
-    ]
+    batches = [_patches(jax.random.fold_in(key, i), scenes, 512) for i in range(4)]
     for kind in (0.0, 1.0):
         kept = np.concatenate(
             [np.asarray(b.images)[np.asarray((b.sharp == kind) & (b.weight > 0))] for b in batches]
@@ -231,7 +233,7 @@ def end_to_end(first: Kernels, scenes: Scenes, key: jax.Array) -> Kernels:
 
     @jax.jit
     def step(params: Any, state: Any, key: jax.Array) -> tuple[Any, Any, jax.Array]:
-        batch = sharpness.sample(key, scenes, n=8)
+        batch = sharpness.compose(key, scenes, n=8)
 
         def objective(params: Any) -> jax.Array:
             kernels = sharpness.unit_kernels(params["kernels"])

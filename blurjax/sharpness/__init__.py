@@ -11,13 +11,13 @@ from blurjax.sharpness._metric import (
     unit_kernels,
 )
 from blurjax.sharpness._refine import THRESHOLDS, adaptive_mask, refine
-from blurjax.sharpness.model import SCALES, Aux, apply, init, loss, predict
+from blurjax.sharpness.model import SCALES, Aux, Prediction, apply, init, loss, predict
 from blurjax.sharpness.samples import (
     Batch,
     PatchBatch,
+    compose,
     cut_patches,
     sample,
-    sample_patches,
     superpixel_centres,
 )
 
@@ -35,8 +35,10 @@ __all__ = [
     "Config",
     "Estimate",
     "PatchBatch",
+    "Prediction",
     "adaptive_mask",
     "apply",
+    "compose",
     "cut_patches",
     "estimate",
     "fixed_kernels",
@@ -51,7 +53,6 @@ __all__ = [
     "predict",
     "refine",
     "sample",
-    "sample_patches",
     "superpixel_centres",
     "unit_kernels",
 ]

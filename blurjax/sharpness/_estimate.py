@@ -180,7 +180,7 @@ def _nothing(shape: tuple[int, ...], status: str) -> Estimate:
 
 @functools.partial(jax.jit, static_argnames="config")
 def _detect(variables: Variables, gray: Array, config: Config) -> Array:
-    return predict(variables, gray[None], config)[0]
+    return predict(variables, gray[None], config).sharpness[0]
 
 
 @functools.partial(jax.jit, static_argnames=("config", "method", "refine"))

@@ -36,6 +36,13 @@ class Aux(NamedTuple):
     state: Variables
 
 
+class Prediction(NamedTuple):
+    """Answers for a batch of images, at their size."""
+
+    sharpness: Float[Array, "n h w"]
+    """In [0, 1]: how probably a pixel is sharp; 0.5 is as probably sharp as blurred."""
+
+
 def init(key: PRNGKey, config: Config) -> Variables:
     """Fresh variables.
 
@@ -147,7 +154,7 @@ def loss(
 
     Args:
         variables: `params` and `state`.
-        batch: from `sample` (detector) or `sample_patches`.
+        batch: from `sample`.
         config: the shape, static.
         key: unused, the networks are deterministic.
         train: whether batch normalisation uses the batch's own statistics.
@@ -168,7 +175,7 @@ def loss(
     if isinstance(batch, PatchBatch) != (config.body == "patches"):
         raise ValueError(
             f"the batch is a {type(batch).__name__} and the network a {config.body!r}; `sample` "
-            "makes those of the detector, `sample_patches` those of the patch network"
+            "makes those of the network whose config it gets"
         )
     said, state = _run(variables, batch.images, config, train)
     if isinstance(batch, PatchBatch):
@@ -205,7 +212,7 @@ def predict(
     config: Config,
     *,
     scales: tuple[float, ...] = SCALES,
-) -> Float[Array, "n h w"]:
+) -> Prediction:
     """How probably each pixel of images of any size is sharp, by the detector.
 
     The images are looked at in several sizes; their logits are averaged, bilinear between squares
@@ -219,7 +226,7 @@ def predict(
             pixels a side is left out, unless it is the first. Static.
 
     Returns:
-        (n, H, W) in [0, 1], in the images' dtype; 0.5 is as probably sharp as blurred.
+        `Prediction` of (n, H, W), in the images' dtype.
 
     Raises:
         ValueError: images smaller than 32 pixels, variables of the patch network, other scales.
@@ -233,7 +240,7 @@ def predict(
         >>> from blurjax import sharpness
         >>> config = sharpness.Config()
         >>> variables = sharpness.init(jax.random.key(0), config)
-        >>> sharpness.predict(variables, jnp.zeros((1, 50, 70)), config).shape
+        >>> sharpness.predict(variables, jnp.zeros((1, 50, 70)), config).sharpness.shape
         (1, 50, 70)
     """
     check_size(images.shape[1:])
@@ -258,7 +265,7 @@ def predict(
         total = total + at_pixels(logits, rows / STEP, columns / STEP, (height, width))
         looks += 1
     answer = jax.tree.map(lambda x: x.astype(total.dtype), variables["state"]["answer"])
-    return jax.nn.sigmoid(answer["scale"] * (total / looks) + answer["offset"])
+    return Prediction(jax.nn.sigmoid(answer["scale"] * (total / looks) + answer["offset"]))
 
 
 def at_pixels(x: Array, rows: float, columns: float, shape: tuple[int, ...]) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 from blurjax import imaging, psf
 from blurjax._typing import Array, Float, Int, PRNGKey, Real
 from blurjax.data import REGIONS, Scenes
-from blurjax.sharpness._config import PATCH
+from blurjax.sharpness._config import PATCH, Config
 
 MARGIN = 20
 """Half size of the largest kernel in pixels."""
@@ -50,7 +50,7 @@ class PatchBatch(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames=("n", "light", "degraded"))
-def sample(
+def compose(
     key: PRNGKey,
     scenes: Scenes,
     *,
@@ -58,7 +58,7 @@ def sample(
     light: str = "mixed",
     degraded: float = 0.6,
 ) -> Batch:
-    """Composed photographs for training: one layer sharp, the other blurred.
+    """Photographs composed of a sharp and a blurred layer.
 
     The layers are parted along the regions of a scene: some neighbouring regions are in front (in a
     seventh of the photographs those of another scene, in another seventh a smooth random shape).
@@ -167,40 +167,48 @@ def sample(
     )
 
 
-def sample_patches(
+def sample(
     key: PRNGKey,
     scenes: Scenes,
+    config: Config | None = None,
     *,
-    n: int = 128,
-    per_image: int = 16,
-    purity: float = 0.9,
+    n: int = 8,
     light: str = "mixed",
     degraded: float = 0.6,
-) -> PatchBatch:
-    """Patches for training: windows of composed photographs that are of one kind.
+    per_image: int = 16,
+    purity: float = 0.9,
+) -> Batch | PatchBatch:
+    """A batch for training.
 
-    `sample`, then `cut_patches` about the points of a jittered grid.
+    For the detector: `compose`. For the patch network: windows of composed photographs that are of
+    one kind, by `cut_patches` about the points of a jittered grid.
 
     Args:
         key: random key.
         scenes: from `data.scenes`.
+        config: which network it is for; default the detector. Static.
         n: batch size, static.
-        per_image: patches of one photograph, static; divides n.
-        purity, light, degraded: see `cut_patches` and `sample`; static the latter two.
+        light, degraded: see `compose`. Static.
+        per_image: patches of one photograph; divides n. Static.
+        purity: see `cut_patches`.
 
     Returns:
-        `PatchBatch`, half of the slots for either kind.
+        `Batch`, or `PatchBatch` with half of the slots for either kind.
 
     Raises:
-        ValueError: `n` is no multiple of `per_image`, that is odd, or scenes are too small to hold
-            half of it in squares of 32x32 pixels.
+        ValueError: what `compose` refuses; n is no multiple of `per_image`, that is odd, or scenes
+            are too small to hold half of it in squares of 32x32 pixels.
 
-    Source: Zeng et al.; the grid in place of superpixels is our choice.
+    Gradient: none is wanted; the draws are not differentiable.
+
+    Source: Zeng et al. (patches); composing, and the grid in place of superpixels, are our choice.
     """
+    if config is None or config.body != "patches":
+        return compose(key, scenes, n=n, light=light, degraded=degraded)
     if n % per_image or per_image % 2:
         raise ValueError(f"n is {n} and per_image {per_image}; give even ones, n a multiple of it")
-    k_sample, k_grid, k_cut = jax.random.split(key, 3)
-    batch = sample(k_sample, scenes, n=n // per_image, light=light, degraded=degraded)
+    k_compose, k_grid, k_cut = jax.random.split(key, 3)
+    batch = compose(k_compose, scenes, n=n // per_image, light=light, degraded=degraded)
     centres = _jittered(k_grid, batch.images.shape[0], batch.images.shape[1])
     return cut_patches(k_cut, batch, centres, per_image=per_image, purity=purity)
 

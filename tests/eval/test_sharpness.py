@@ -64,7 +64,7 @@ def estimator(monkeypatch):
 
     monkeypatch.setattr(sharpness, "METHODS", METHODS)
     monkeypatch.setattr(protocol, "_refine", refine)
-    for name, stand_in in (("estimate", estimate), ("sample", sample)):
+    for name, stand_in in (("estimate", estimate), ("compose", sample)):
         monkeypatch.setattr(sharpness, name, stand_in)
 
 

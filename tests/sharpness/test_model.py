@@ -198,7 +198,7 @@ def test_every_parameter_has_a_gradient(config):
 
 def test_predict_at_odd_sizes_is_a_map_of_probabilities():
     for shape in ((2, 33, 47), (1, 70, 32)):
-        found = predict(variables(SMALL), noise(*shape), SMALL)
+        found = predict(variables(SMALL), noise(*shape), SMALL).sharpness
         assert found.shape == shape and found.dtype == jnp.float32
         assert np.all((found > 0) & (found < 1)) and float(jnp.std(found)) > 1e-3
 
@@ -208,7 +208,7 @@ def test_a_single_scale_is_the_logits_between_squares():
     logits = np.asarray(apply(variables(SMALL), images, SMALL), np.float64)[0]
     state = {"answer": {"scale": jnp.float32(2), "offset": jnp.float32(0.3)}}
     answering = {**variables(SMALL), "state": state}
-    found = predict(answering, images, SMALL, scales=(1.0,))[0]
+    found = predict(answering, images, SMALL, scales=(1.0,)).sharpness[0]
     said = (np.log(np.asarray(found, float)) - np.log1p(-np.asarray(found, float)) - 0.3) / 2
     # Squares of 4 pixels have their middle between pixels 1 and 2.
     middle = (said[1::4, 1::4] + said[2::4, 2::4] + said[1::4, 2::4] + said[2::4, 1::4]) / 4
@@ -225,7 +225,7 @@ def test_a_single_scale_is_the_logits_between_squares():
 def test_several_scales_are_averaged_and_one_too_small_is_left_out():
     images = noise(1, 64, 80)
     one, half, both = (
-        predict(variables(SMALL), images, SMALL, scales=scales)
+        predict(variables(SMALL), images, SMALL, scales=scales).sharpness
         for scales in ((1.0, 0.4), (0.5,), (1.0, 0.5))
     )
     logit = [np.log(x) - np.log1p(-x) for x in np.asarray([one, half, both], np.float64)]
@@ -235,10 +235,10 @@ def test_several_scales_are_averaged_and_one_too_small_is_left_out():
 
 def test_predict_keeps_dtypes_under_vmap_and_has_gradients():
     images = noise(2, 40, 44)
-    plain = predict(variables(SMALL), images, SMALL)
+    plain = predict(variables(SMALL), images, SMALL).sharpness
 
     def mean(image):
-        found = sharpness.predict(variables(SMALL), image[None], SMALL)[0]
+        found = sharpness.predict(variables(SMALL), image[None], SMALL).sharpness[0]
         return jnp.mean(found), found
 
     (_, each), gradient = jax.jit(jax.vmap(jax.value_and_grad(mean, has_aux=True)))(images)
@@ -251,7 +251,9 @@ def test_predict_keeps_dtypes_under_vmap_and_has_gradients():
 def test_a_lone_change_moves_the_map_around_it():
     images = jnp.tile(noise(1, 16, 16, seed=3), (1, 10, 10))
     changed = images.at[0, 60:68, 100:108].set(noise(8, 8, seed=4))
-    maps = [predict(variables(SMALL), x, SMALL, scales=(1.0,))[0] for x in (images, changed)]
+    maps = [
+        predict(variables(SMALL), x, SMALL, scales=(1.0,)).sharpness[0] for x in (images, changed)
+    ]
     change = np.abs(np.asarray(maps[1] - maps[0]))
     # What the whole image has changes everywhere a little.
     rows, columns = np.nonzero(change > 0.3 * change.max())
@@ -274,8 +276,8 @@ def test_a_lone_change_moves_the_map_around_it():
         (lambda: sharpness.init(jax.random.key(0), Config(body="metric")), "no network"),
         (lambda: sharpness.apply(variables(FEW), noise(1, 40, 32), FEW), "40x32; .* 32x32"),
         (lambda: sharpness.apply(variables(SMALL), noise(1, 40, 32), SMALL), "multiples of 32"),
-        (lambda: sharpness.loss(variables(SMALL), patches(), SMALL), "`sample_patches`"),
-        (lambda: sharpness.loss(variables(FEW), photographs(), FEW), "`sample_patches`"),
+        (lambda: sharpness.loss(variables(SMALL), patches(), SMALL), "whose config it gets"),
+        (lambda: sharpness.loss(variables(FEW), photographs(), FEW), "whose config it gets"),
         (lambda: sharpness.predict(variables(SMALL), noise(1, 31, 40), SMALL), "least 32x32"),
         (lambda: sharpness.predict(variables(FEW), noise(1, 32, 32), FEW), "about the detector"),
         *(

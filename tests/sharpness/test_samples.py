@@ -10,6 +10,7 @@ from blurjax import data, sharpness
 from blurjax.sharpness import Batch, samples
 
 SIDE = 64
+PATCHES = sharpness.Config(body="patches")
 PLAIN = {"n": 64, "light": "encoded", "degraded": 0.0}
 
 
@@ -85,7 +86,7 @@ def test_what_is_labelled_sharp_is_as_it_was_before_the_blur(plain, monkeypatch)
 
     monkeypatch.setattr(samples, "_kernels", none)
     # A function of its own, which nobody has compiled yet.
-    unblurred = jax.jit(lambda key, scenes: samples.sample.__wrapped__(key, scenes, **PLAIN))
+    unblurred = jax.jit(lambda key, scenes: samples.compose.__wrapped__(key, scenes, **PLAIN))
     before = unblurred(jax.random.key(2), textures())
     change = np.abs(np.asarray(before.images) - np.asarray(plain.images)) * 255
     # Up to 3 px away the photograph's own slight blur mixes in what is blurred.
@@ -201,8 +202,8 @@ def test_slots_without_a_patch_have_no_weight(halves):
 
 
 def test_sampled_patches_are_balanced():
-    found = sharpness.sample_patches(
-        jax.random.key(4), textures(side=96), n=64, per_image=8, degraded=0.0
+    found = sharpness.sample(
+        jax.random.key(4), textures(side=96), PATCHES, n=64, per_image=8, degraded=0.0
     )
     assert found.images.shape == (64, 32, 32)
     assert found.sharp.shape == found.weight.shape == found.image.shape == (64,)
@@ -225,7 +226,7 @@ def test_sampled_patches_are_balanced():
 )
 def test_patches_that_cannot_be_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
-        sharpness.sample_patches(jax.random.key(0), textures(), degraded=0.0, **options)
+        sharpness.sample(jax.random.key(0), textures(), PATCHES, degraded=0.0, **options)
 
 
 @pytest.mark.parametrize("per_image", [7, 20])

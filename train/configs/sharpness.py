@@ -25,7 +25,7 @@ class Preset:
 
     Attributes:
         config: the network.
-        light, degraded: see `sharpness.sample`.
+        light, degraded: see `sharpness.compose`.
         centres: of the patches: "grid" (jittered, drawn anew in every step) or "superpixels" (SLIC,
             of a number of photographs composed before the training).
         steps, batch: of AdamW.
