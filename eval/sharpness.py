@@ -39,6 +39,7 @@ _SHEET = 10
 _EVERY = 10
 _COMPOSITES_AT_ONCE = 16
 _SIDE = 256
+_STEP = 64
 _ROWS, _COLUMNS = 457, 640
 _WARM, _TIMED = 2, 20
 # By standard deviation or radius in pixels.
@@ -610,6 +611,8 @@ def _whole(system: _System, source: data.Source) -> dict[str, Any]:
             unreadable[name] = str(error)
             print(f"left out: {error}", file=sys.stderr)
             continue
+        # Every shape compiles anew.
+        image = image[tuple(slice(0, max(side // _STEP, 1) * _STEP) for side in image.shape)]
         for condition, blurred in conditions.items():
             observed = np.asarray(imaging.quantise(jnp.asarray(blurred(image))))
             for variant in variants:
@@ -636,7 +639,8 @@ def _whole(system: _System, source: data.Source) -> dict[str, Any]:
     return {
         "n": len(names),
         "rule": "sharp: more than half of the pixels are called sharp; blurred: less than half",
-        "observation": "8-bit, blurred over the whole image, reflect at the border of the image",
+        "observation": f"cropped to multiples of {_STEP} px, 8-bit, blurred over the whole image, "
+        "reflect at the border of the image",
         "unreadable": unreadable,
         "methods": methods,
         "photographs": names,

@@ -34,6 +34,7 @@ _END_TO_END_STEPS = 600
 FORMS = {
     "fixed": "d/dx and d/dy",
     "untrained": "components of the first layer as it was initialised",
+    **{f"untrained_{i}": "the same of another draw" for i in range(2, 7)},
     "published": "components of the trained first layer (Zeng et al.)",
     "published_1": "the first of these components alone",
     "published_3": "the first three",
@@ -100,10 +101,11 @@ def train(
     workdir.mkdir(parents=True, exist_ok=True)
     (workdir / "comparison.json").write_text(json.dumps(rows, indent=1) + "\n")
 
+    drawn = [name for name in found if not name.startswith("untrained_")]
     plots.save(
         plots.filters(
-            np.concatenate([np.asarray(kernels) for kernels in found.values()]),
-            titles=[f"{name} {i + 1}" for name in found for i in range(len(found[name]))],
+            np.concatenate([np.asarray(found[name]) for name in drawn]),
+            titles=[f"{name} {i + 1}" for name in drawn for i in range(len(found[name]))],
             what="kernels of the local metric",
         ),
         workdir / "kernels.png",
@@ -148,6 +150,7 @@ def kernels_of(
     found = {
         "fixed": jnp.asarray(sharpness.fixed_kernels(_SIDE)),
         "untrained": sharpness.metric_kernels(first).kernels,
+        **{f"untrained_{i}": _untrained(config, i) for i in range(2, 7)},
         "published": published.kernels,
         "published_1": published.kernels[:1],
         "published_3": sharpness.metric_kernels(trained, k=3).kernels,
@@ -168,6 +171,12 @@ def _network(folder: Path) -> tuple[Variables, Config, Kernels]:
     variables, config, about = weights.load(folder / "sharpness.npz", Config)
     key = jax.random.fold_in(jax.random.key(about["seed"]), 1)
     return jax.tree.map(jnp.asarray, variables), config, _first(sharpness.init(key, config))
+
+
+def _untrained(config: Config, draw: int) -> Kernels:
+    """Components of a first layer that nobody trained."""
+    fresh = sharpness.init(jax.random.key(99 + draw), config)
+    return sharpness.metric_kernels(_first(fresh)).kernels
 
 
 def _first(variables: Variables) -> Kernels:

@@ -16,7 +16,7 @@ from blurjax.sharpness._config import MIN_SIZE, Config
 from blurjax.sharpness._metric import local_metric
 from blurjax.sharpness._refine import adaptive_mask
 from blurjax.sharpness._refine import refine as refine_map
-from blurjax.sharpness.model import Variables, at_pixels, check_size, predict
+from blurjax.sharpness.model import MULTIPLE, Variables, at_pixels, check_size, predict
 
 KERNELS = ("metric", "fixed", "untrained")
 """Methods that are the local metric, by whose kernels."""
@@ -147,11 +147,13 @@ def estimate(
             f"method is {method!r} and the variables are of a {config.body!r}; load() gives those "
             'of the detector, load("metric") those of the other methods'
         )
+    padded = _padded(gray)
     if method == "detector":
-        found = _detect(variables, gray, config=config)
+        found = _detect(variables, padded, config=config)
     else:
-        found = measure(variables, gray, config, method=method, refine=refine)
-    sharpness = _enlarged(np.array(found, np.float32), whole)
+        found = measure(variables, padded, config, method=method, refine=refine)
+    sharpness = np.array(found, np.float32)[: gray.shape[0], : gray.shape[1]]
+    sharpness = _enlarged(sharpness, whole)
     mask = sharpness > 0.5
     if adaptive is not None:
         mask = np.asarray(adaptive_mask(jnp.asarray(sharpness), factor=adaptive))
@@ -165,6 +167,12 @@ def _reduced(gray: np.ndarray, size: int) -> np.ndarray:
     height, width = (max(1, round(side * scale)) for side in gray.shape)
     small = Image.fromarray(gray).resize((width, height), Image.Resampling.BOX)
     return np.clip(np.asarray(small), 0, 1)
+
+
+def _padded(gray: np.ndarray) -> np.ndarray:
+    """The image continued by mirroring to multiples of 32, which the network needs in any case: so
+    that photographs of many sizes are compiled for a few shapes only."""
+    return np.pad(gray, [(0, -side % MULTIPLE) for side in gray.shape], mode="symmetric")
 
 
 def _enlarged(sharpness: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

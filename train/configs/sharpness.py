@@ -9,9 +9,14 @@
 and the same with `--preset patches` and `--preset contrast`, without the pairs; then
 `python -m train sharpness_metric` makes the local metric of the latter two's kernels.
 
-What each took on one core of two, the other one busy, and its validation after the cast:
+What each took on one core of two, the other one busy, and what it was right about in validation (of
+the detector squares of 4x4 pixels; it has slight blurs and flat places to tell):
 
-TABLE
+    detector    6000 steps   3457 s   89.6 %
+    patches     2500 steps   2869 s   89.1 %
+    contrast     800 steps    627 s   90.6 %   (--steps 800)
+
+superpixels and decayed were not trained yet.
 """
 
 from dataclasses import dataclass, field
