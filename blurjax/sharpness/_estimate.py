@@ -85,12 +85,13 @@ def estimate(
     method: str = "detector",
     refine: bool = True,
     adaptive: float | None = None,
-    size: int | None = 1024,
+    size: int | None = 512,
 ) -> Estimate:
     """How sharp each pixel of an image is, and which parts are sharp.
 
-    Sharp is what looks sharp at the size the image is looked at: what the lens leaves soft at the
-    single pixels of a large photograph is not seen on a screen.
+    Sharp is what looks sharp at the size the image is looked at. At the single pixels of a large
+    photograph nothing is sharp, and a network that has learned from sharp pixels calls all of it
+    blurred.
 
     Args:
         image: (H, W) gray or (H, W, 3) RGB; floats in [0, 1], or uint8 or uint16.
