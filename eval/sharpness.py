@@ -42,12 +42,16 @@ _SIDE = 256
 _STEP = 64
 _ROWS, _COLUMNS = 457, 640
 _WARM, _TIMED = 2, 20
-# By standard deviation or radius in pixels.
-_BLURS: dict[str, tuple[str, float]] = {
-    "Gaussian 2": ("gaussian", 2.0),
-    "Gaussian 4": ("gaussian", 4.0),
-    "disc 4": ("defocus", 4.0),
-    "disc 8": ("defocus", 8.0),
+# Of a lens: standard deviation or radius in pixels. Of a moved camera: length, at half a radian.
+_Blur = tuple[Callable[..., jax.Array], tuple[float, ...]]
+_LENS: dict[str, _Blur] = {
+    "Gaussian 2": (psf.gaussian, (2.0,)),
+    "Gaussian 4": (psf.gaussian, (4.0,)),
+    "disc 4": (psf.defocus, (4.0,)),
+    "disc 8": (psf.defocus, (8.0,)),
+}
+_MOVED: dict[str, _Blur] = {
+    f"motion {length}": (psf.motion, (float(length), 0.5)) for length in (8, 15, 30)
 }
 # Holds four standard deviations of the widest Gaussian to each side.
 _KERNEL = 33
@@ -591,12 +595,14 @@ def _three(found: np.ndarray, sharp: np.ndarray) -> Row:
 
 # Photographs that are sharp, or blurred, all over.
 
+_TOGETHER: dict[str, dict[str, _Blur]] = {"out of focus, all": _LENS, "moved, all": _MOVED}
+
 
 def _whole(system: _System, source: data.Source) -> dict[str, Any]:
     """How many are called mostly sharp as they are, and mostly blurred when blurred."""
     conditions: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "sharp": lambda image: image,
-        **{name: _blurrer(*blur) for name, blur in _BLURS.items()},
+        **{name: _blurrer(*blur) for name, blur in (_LENS | _MOVED).items()},
     }
     variants = [variant for variant in system.variants if variant.method not in system.missing]
     shares: dict[str, dict[str, list[float]]] = {
@@ -632,7 +638,8 @@ def _whole(system: _System, source: data.Source) -> dict[str, Any]:
             condition: [share > 0.5 if condition == "sharp" else share < 0.5 for share in some]
             for condition, some in found.items()
         }
-        right["blurred, all"] = [hit for condition in _BLURS for hit in right[condition]]
+        for together, blurs in _TOGETHER.items():
+            right[together] = [hit for condition in blurs for hit in right[condition]]
         methods[method] = {
             condition: {"right": sum(hits), "n": len(hits)} for condition, hits in right.items()
         }
@@ -648,10 +655,10 @@ def _whole(system: _System, source: data.Source) -> dict[str, Any]:
     }
 
 
-def _blurrer(family: str, strength: float) -> Callable[[np.ndarray], np.ndarray]:
-    kernel = (psf.gaussian if family == "gaussian" else psf.defocus)(
-        jnp.asarray(strength, jnp.float32), size=_KERNEL
-    )
+def _blurrer(
+    family: Callable[..., jax.Array], parameters: tuple[float, ...]
+) -> Callable[[np.ndarray], np.ndarray]:
+    kernel = family(*(jnp.asarray(value, jnp.float32) for value in parameters), size=_KERNEL)
     return lambda image: np.asarray(imaging.blur(jnp.asarray(image), kernel, boundary="reflect"))
 
 
@@ -776,10 +783,10 @@ def _show(result: dict[str, Any]) -> None:
         if result[name]:
             _show_detection(name, result[name])
     whole = result["whole"]
-    conditions = ("sharp", *_BLURS, "blurred, all")
+    conditions = ("sharp", *_LENS, *_MOVED, *_TOGETHER)
     report.table(
         f"Sharp photographs (n = {whole['n']}) as they are and blurred all over: share on the "
-        f"right side\n({whole['rule']}; by standard deviation\nor radius in pixels; "
+        f"right side\n({whole['rule']}; by standard deviation,\nradius or length in pixels; "
         f"{len(whole['unreadable'])} unreadable)",
         ["method", *conditions],
         [

@@ -236,7 +236,8 @@ def test_photographs_that_are_one_thing_all_over(folders, estimator):
     # The flat one is called blurred, before and after.
     found = whole["methods"]["detector"]
     assert found["sharp"] == {"right": 1, "n": 2} and whole["n"] == 2
-    assert found["blurred, all"] == {"right": 8, "n": 8}
+    assert found["out of focus, all"] == {"right": 8, "n": 8}
+    assert found["moved, all"]["n"] == 6
     assert found["disc 8"] == {"right": 2, "n": 2}
     assert whole["photographs"] == ["flat.png", "noise.png"]
 
