@@ -785,17 +785,14 @@ def _show(result: dict[str, Any]) -> None:
     whole = result["whole"]
     conditions = ("sharp", *_LENS, *_MOVED, *_TOGETHER)
     report.table(
-        f"Sharp photographs (n = {whole['n']}) as they are and blurred all over: share on the "
-        f"right side\n({whole['rule']}; by standard deviation,\nradius or length in pixels; "
+        f"Sharp photographs (n = {whole['n']}) as they are and blurred all over: how many are "
+        f"on the right side\n({whole['rule']}; by standard deviation,\nradius or length in pixels; "
         f"{len(whole['unreadable'])} unreadable)",
         ["method", *conditions],
         [
             [
                 method,
-                *(
-                    f"{100 * some[c]['right'] / some[c]['n']:.0f} % of {some[c]['n']}"
-                    for c in conditions
-                ),
+                *(f"{some[c]['right']}/{some[c]['n']}" for c in conditions),
             ]
             for method, some in whole["methods"].items()
         ],
