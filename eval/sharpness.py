@@ -26,8 +26,6 @@ BETA2 = 0.3
 _LEVELS = np.linspace(0, 1, 256).astype(np.float32)
 # Sums over the pixels of all images are kept by so many levels of sharpness.
 _FINE = 4096
-# Those whose map is refined by tanh, so that there is a raw map beside it.
-_REFINED = ("metric", "fixed", "untrained")
 _CONSTANTS = {"all blurred": 0.0, "all sharp": 1.0}
 _ADAPTIVE = (1.5, 2.0)
 _FACTORS = tuple(float(x) for x in np.arange(0.5, 3.01, 0.25))
@@ -107,7 +105,7 @@ class _System:
         self.variants = tuple(
             _Variant(method, refined)
             for method in methods
-            for refined in ((True, False) if method in _REFINED else (None,))
+            for refined in ((True, False) if method in sharpness.KERNELS else (None,))
         )
         self.missing: dict[str, str] = {}
         self._given: dict[str, tuple[Any, Any]] = {}

@@ -30,7 +30,6 @@ _CLASSICAL = sharpness.METHODS[1:]
 _SIDE = 7
 _END_TO_END_STEPS = 600
 
-
 FORMS = {
     "fixed": "d/dx and d/dy",
     "untrained": "components of the first layer as it was initialised",
@@ -72,7 +71,7 @@ def train(
         white: what is white in the masks.
         form: whose kernels are written as "metric".
         out: the weights file; default WORKDIR/sharpness_metric.npz.
-        workdir: comparison.json.
+        workdir: comparison.json and kernels.png.
         seed: of everything random.
 
     Returns:

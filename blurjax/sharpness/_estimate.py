@@ -13,7 +13,7 @@ from blurjax import _load, features, images
 from blurjax._typing import Array, Float
 from blurjax.sharpness._baselines import gradient_energy, lbp
 from blurjax.sharpness._config import MIN_SIZE, Config
-from blurjax.sharpness._metric import local_metric
+from blurjax.sharpness._metric import STEP, local_metric
 from blurjax.sharpness._refine import adaptive_mask
 from blurjax.sharpness._refine import refine as refine_map
 from blurjax.sharpness.model import MULTIPLE, Variables, at_pixels, check_size, predict
@@ -35,7 +35,7 @@ class Estimate(NamedTuple):
     """How sharp each pixel of an image is."""
 
     status: str
-    """"ok", or one sentence that says why there is no answer, or why not to trust it."""
+    """"ok", or one sentence that says why there is no answer."""
     sharpness: np.ndarray
     """(H, W) float32 in [0, 1]: 1 is sharp, 0 blurred, 0.5 the calibrated threshold, for images
     that are wholly sharp or wholly blurred too. 0.5 everywhere where there is no answer."""
@@ -142,8 +142,9 @@ def estimate(
     if variables is None:
         variables, shipped = _shipped(None if method == "detector" else "metric")
         config = config or shipped
-    config = config or Config(body="detector" if method == "detector" else "metric")
-    if (config.body == "detector") != (method == "detector"):
+    body = "detector" if method == "detector" else "metric"
+    config = config or Config(body=body)
+    if config.body != body:
         raise ValueError(
             f"method is {method!r} and the variables are of a {config.body!r}; load() gives those "
             'of the detector, load("metric") those of the other methods'
@@ -231,7 +232,8 @@ def measure(
     found = settle(answers, score(variables, gray, config, method=method))
     if refine:
         found = refine_map(found)
-    return at_pixels(found[None], gray.shape[0] / 4, gray.shape[1] / 4, gray.shape)[0]
+    rows, columns = (side / STEP for side in gray.shape)
+    return at_pixels(found[None], rows, columns, gray.shape)[0]
 
 
 def score(

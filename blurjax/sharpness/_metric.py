@@ -10,12 +10,13 @@ from blurjax import features
 from blurjax._typing import Array, Float, Images
 from blurjax.sharpness._config import MODES
 
-# What a map of the metric is made of: squares of 4x4 pixels.
+# What every map of the system is made of: squares of 4x4 pixels.
 STEP = 4
 # Means over so many squares of the fine and the coarse detail, of which the ratio is taken.
 _NEAR = 5
-# Coarse detail lies between Gaussians of these, in pixels.
-_FINE, _COARSE = 1.5, 4.0
+# Sides of the box filters, each used twice, that coarse detail lies between: Gaussians of standard
+# deviation 1.2 and 3.7 px, for a fraction of their cost.
+_FINE, _COARSE = 3, 9
 # Detail that 8-bit noise may have: less of it says nothing about sharpness.
 _LEAST = 0.008
 # Fine detail of kernels of norm 1 over coarse detail, where there is none of either.
@@ -101,7 +102,7 @@ def local_metric(
         sum:      L = |I * K1| + |I * K2| + ...,
 
     averaged around each place. With `contrast` it is the logarithm of that detail over the coarse
-    detail in the same place (what lies between Gaussians of 1.5 and 4 px), so that a faint sharp
+    detail in the same place (what lies between Gaussians of 1.2 and 3.7 px), so that a faint sharp
     texture counts for more than a strong blurred edge.
 
     Args:
@@ -151,7 +152,7 @@ def local_metric(
 
 
 def coarse_detail(images: Images) -> Float[Array, "..."]:
-    """Size of what lies between Gaussians of 1.5 and 4 px, the contrast that blur leaves."""
+    """Size of what lies between Gaussians of 1.2 and 3.7 px, the contrast that blur leaves."""
     return jnp.abs(_smooth(images, _FINE) - _smooth(images, _COARSE))
 
 
@@ -177,7 +178,5 @@ def _correlate(x: Array, kernel: Array) -> Array:
     return total
 
 
-def _smooth(x: Array, sigma: float) -> Array:
-    """Two box filters with the variance of a Gaussian, for a fraction of its cost."""
-    side = 2 * round(((1 + 6 * sigma**2) ** 0.5 - 1) / 2) + 1
+def _smooth(x: Array, side: int) -> Array:
     return features.local_mean(features.local_mean(x, size=side), size=side)

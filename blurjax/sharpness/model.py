@@ -16,13 +16,14 @@ import jax.numpy as jnp
 from blurjax import features
 from blurjax._typing import Array, Float, Patches, PRNGKey
 from blurjax.sharpness._config import MIN_SIZE, PATCH, Config
+from blurjax.sharpness._metric import STEP, squares
 from blurjax.sharpness._networks import Detector, PatchNetwork
 from blurjax.sharpness.samples import Batch, PatchBatch
 
 Variables = dict[str, Any]
 
-# The detector's outputs lie on a grid of every fourth pixel; its sides are multiples of 32.
-STEP, MULTIPLE = 4, 32
+# The sides of the detector's images are multiples of this.
+MULTIPLE = 32
 # Standard deviation that noise may have: what is flatter is not amplified.
 _FLAT = 2 / 255
 SCALES = (1.0, 0.6)
@@ -181,7 +182,7 @@ def loss(
     if isinstance(batch, PatchBatch):
         logits, truth, weight = said[:, 1] - said[:, 0], batch.sharp, batch.weight
     else:
-        logits, truth = said, _squares(batch.sharp)
+        logits, truth = said, squares(batch.sharp)
         weight = jnp.ones((), said.dtype)
         state = variables["state"]
     weight = jnp.broadcast_to(weight, logits.shape)
@@ -198,12 +199,6 @@ def loss(
         "mae": mean(jnp.abs(jax.nn.sigmoid(logits) - truth)),
     }
     return value, Aux(metrics, state)
-
-
-def _squares(sharp: Array) -> Array:
-    """The mean of each square of 4x4 pixels."""
-    n, height, width = sharp.shape
-    return jnp.mean(sharp.reshape(n, height // STEP, STEP, width // STEP, STEP), axis=(2, 4))
 
 
 def predict(

@@ -188,6 +188,9 @@ def test_variables_of_another_kind_are_refused(half_blurred):
         sharpness.estimate(half_blurred, variables("metric"), METRIC)
     with pytest.raises(ValueError, match=r"'fixed' and the variables are of a 'detector'"):
         sharpness.estimate(half_blurred, variables("detector"), DETECTOR, method="fixed")
+    # The patch network answers for no image, whatever is asked of it.
+    with pytest.raises(ValueError, match=r"'metric' and the variables are of a 'patches'"):
+        sharpness.estimate(half_blurred, {}, Config(body="patches"), method="metric")
     gray = jnp.asarray(half_blurred / np.float32(255))
     with pytest.raises(ValueError, match="method is 'detector'; choose one of"):
         sharpness.measure(variables("metric"), gray, METRIC, method="detector")
