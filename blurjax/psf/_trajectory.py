@@ -171,6 +171,7 @@ def sample_trajectory(
     big_shake: Scalars | None = None,
     exposure: Scalars = 1.0,
     extent: Scalars | None = None,
+    axis: int | None = None,
     centre: str = "box",
 ) -> Float[Array, "*shape t 2"]:
     r"""Random camera shake: the path of a hand that trembles, drifts back and now and then jerks.
@@ -185,10 +186,10 @@ def sample_trajectory(
     equal times are equal lengths of path. The points go into `trajectory`. Both together make
     about 2700 kernels a second at k = 31 or 95, 64 at a time in float32 on 2 CPU cores.
 
-    With `extent` the path is rescaled so that the longer of its two axes spans e - 1 pixels, from
-    the centre of one pixel to the centre of another: e pixels. A path more than four times as long
-    as wide draws its direction again. The label of the kernel is what `psf.extent` measures:
-    in the longer axis it was e in all of 1000 draws for each of 13 extents from 3 to 95.
+    With `extent` the path is rescaled so that the longer of its two axes (or `axis`) spans e - 1
+    pixels, from the centre of one pixel to the centre of another: e pixels. A path more than four
+    times as long as wide draws its direction again. The label of the kernel is what `psf.extent`
+    measures: in the longer axis it was e in all of 1000 draws for each of 13 extents from 3 to 95.
 
     Args:
         key: a JAX random key. Each path has its own, derived from it and the path's place in
@@ -204,9 +205,11 @@ def sample_trajectory(
         exposure: the share of the path that is seen, in (0, 1], from its start: the T points are
             spread over it. Their weight stays 1: a shorter exposure gathers less light, which is
             the caller's to apply.
-        extent: e, in pixels, at least 1, any real number; whole ones give exact kernels. Only the
-            longer axis is aligned to the pixels: in the other a path centred by its box covers an
-            odd number of them nearly always.
+        extent: e, in pixels, at least 1, any real number; whole ones give exact kernels. Only that
+            axis is aligned to the pixels: in the other a path centred by its box covers an odd
+            number of them nearly always.
+        axis: which axis `extent` is of: 0 the rows, 1 the columns (the kernel is e pixels wide),
+            None the longer one. The other can then be up to four times as long. Static.
         centre: what comes to lie on the kernel's centre: "box" the middle of the path's bounding
             box (with an even `extent` half a pixel before it, in the longer axis), "centroid" the
             mean of the points, so that the kernel does not shift the image, or "start" the first
@@ -222,7 +225,7 @@ def sample_trajectory(
     Raises:
         ValueError: parameters that do not broadcast to `shape`, are not finite, negative, an
             extent below 1 or an exposure above 1 (where concrete); fewer than 2 samples; an
-            unknown `centre`.
+            unknown `centre` or `axis`.
 
     Gradient:
         In path_length, exposure and extent exact. In the others that of the path as drawn: it
@@ -244,6 +247,8 @@ def sample_trajectory(
         raise ValueError(f"num_samples is {num_samples}; a path has at least 2 points")
     if centre not in _CENTRES:
         raise ValueError(f"centre is {centre!r}; choose one of {', '.join(map(repr, _CENTRES))}")
+    if axis not in (None, 0, 1):
+        raise ValueError(f"axis is {axis!r}; pass 0 for rows, 1 for columns, None for the longer")
     given = {
         "path_length": path_length,
         "anxiety": anxiety,
@@ -269,7 +274,7 @@ def sample_trajectory(
             f"exposure is {np.max(exposure)}; it is a share of the path, so pass at most 1, and a "
             "larger path_length for a longer one"
         )
-    return _sample(key, _Constants(**constants), extents, shape, num_samples, centre)
+    return _sample(key, _Constants(**constants), extents, shape, num_samples, axis, centre)
 
 
 def _constant(
@@ -287,13 +292,14 @@ def _constant(
         ) from None
 
 
-@functools.partial(jax.jit, static_argnames=("shape", "num_samples", "centre"))
+@functools.partial(jax.jit, static_argnames=("shape", "num_samples", "axis", "centre"))
 def _sample(
     key: PRNGKey,
     constants: _Constants,
     extents: Array | None,
     shape: tuple[int, ...],
     num_samples: int,
+    axis: int | None,
     centre: str,
 ) -> Array:
     count = math.prod(shape)
@@ -306,7 +312,7 @@ def _sample(
     # Not `split`, whose keys depend on their number.
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(rounds * each))
     keys = keys.reshape(rounds, each, *keys.shape[1:])
-    path = functools.partial(_path, num_samples=num_samples, centre=centre)
+    path = functools.partial(_path, num_samples=num_samples, axis=axis, centre=centre)
     paths = lax.map(
         lambda args: jax.vmap(path)(*args), (keys, *jax.tree.map(dealt, (constants, extents)))
     )
@@ -314,7 +320,13 @@ def _sample(
 
 
 def _path(
-    key: PRNGKey, constants: _Constants, extent: Array | None, *, num_samples: int, centre: str
+    key: PRNGKey,
+    constants: _Constants,
+    extent: Array | None,
+    *,
+    num_samples: int,
+    axis: int | None,
+    centre: str,
 ) -> Array:
     """One path, (T, 2), scaled and centred."""
     # One call for all random numbers of a path: each further one adds to the time to compile.
@@ -329,12 +341,13 @@ def _path(
     if extent is not None:
         points = _turn(math.pi * turns, points)
         span = jnp.max(points, axis=0) - jnp.min(points, axis=0)
+        aligned = jnp.arange(2) == (jnp.argmax(span) if axis is None else axis)
+        length = jnp.sum(jnp.where(aligned, span, 0))
         # A path without length stays a point.
-        scale = (extent - 1) * (1 - _SHORT_OF_THE_END) / jnp.maximum(jnp.max(span), _NO_LENGTH)
+        scale = (extent - 1) * (1 - _SHORT_OF_THE_END) / jnp.maximum(length, _NO_LENGTH)
         points = points * scale
         # The middle of an even number of pixels is the border of two.
-        longer = jnp.arange(2) == jnp.argmax(span)
-        shift = jnp.where(longer & (extent % 2 == 0), -0.5, 0).astype(points.dtype)
+        shift = jnp.where(aligned & (extent % 2 == 0), -0.5, 0).astype(points.dtype)
     if centre == "box":
         low, high = (f(points, axis=0, keepdims=True) for f in (jnp.min, jnp.max))
         return points - (low + high) / 2 + shift[None]
