@@ -1,10 +1,12 @@
-"""Gradient-safe primitives: finite values and derivatives where the plain ones give NaN.
+"""Gradient-safe primitives, finite in value and derivative where the plain ones give NaN; lengths.
 
 Autodiff differentiates both branches of `jnp.where` and multiplies by zero
 afterwards; an infinite derivative in the branch not taken then becomes NaN.
 Each function here moves the argument away from the singular point *before*
 the singular operation ("double where").
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -40,3 +42,16 @@ def absolute(x: Array) -> Array:
 def working_dtype(dtype: jnp.dtype) -> jnp.dtype:
     """The dtype to compute in: float32 for the half precisions, which no FFT takes."""
     return jnp.dtype(jnp.float32) if jnp.dtype(dtype).itemsize < 4 else jnp.dtype(dtype)
+
+
+@functools.cache
+def fast_length(n: int) -> int:
+    """The smallest length >= n without prime factors above 5, quick in every FFT library."""
+    while True:
+        rest = n
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return n
+        n += 1

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from blurjax._numerics import working_dtype
+from blurjax._numerics import fast_length, working_dtype
 from blurjax._typing import Array, ArrayLike
 from blurjax.imaging import _boundary
 from blurjax.imaging._arrays import as_image
@@ -279,19 +279,6 @@ def _by_halves(x: Array, psf: Array) -> Array:
     spectrum = jnp.fft.fft2(pair, shape) * jnp.fft.fft2(psf, shape)
     both = jnp.fft.ifft2(spectrum)[..., size - 1 : size - 1 + half, size - 1 : size - 1 + width]
     return jnp.concatenate([both.real, both.imag], axis=-2)[..., :height, :]
-
-
-@functools.cache
-def fast_length(n: int) -> int:
-    """The smallest length >= n without prime factors above 5, quick in every FFT library."""
-    while True:
-        rest = n
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return n
-        n += 1
 
 
 @jax.custom_jvp

@@ -8,11 +8,10 @@ import numpy as np
 from jax import lax
 
 from blurjax import psf
-from blurjax._numerics import as_float, concrete, working_dtype
+from blurjax._numerics import as_float, concrete, fast_length, working_dtype
 from blurjax._typing import Array, ArrayLike
 from blurjax.imaging import _boundary
 from blurjax.imaging._arrays import as_image
-from blurjax.imaging._blur import fast_length
 
 # As scipy.ndimage.gaussian_filter.
 _TRUNCATE = 4.0

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from blurjax._numerics import absolute, concrete, working_dtype
+from blurjax._numerics import absolute, concrete, fast_length, working_dtype
 from blurjax._typing import Array, ArrayLike, Float
 from blurjax.imaging import _boundary
 from blurjax.imaging._arrays import as_image
-from blurjax.imaging._blur import as_psf, blur, fast_length
+from blurjax.imaging._blur import as_psf, blur
 
 _METHODS = ("exact", "bank")
 _SAMPLINGS = ("area", "point")
