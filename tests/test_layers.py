@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SYSTEMS = {"blur_type", "sigma_map", "sharpness"}
+SYSTEMS = {"blur_type", "sigma_map", "sharpness", "kernel_size"}
 GROUND = {"_numerics", "_typing"}
 PHYSICS = GROUND | {"psf"}
 PERCEPTION = GROUND | {"features", "nn", "metrics", "weights", "images", "data"}
@@ -39,6 +39,7 @@ ALLOWED = {
 HEAVY = {
     "flax": {
         "blurjax/blur_type/_conv.py",
+        "blurjax/kernel_size/_networks.py",
         "blurjax/sharpness/_networks.py",
         "blurjax/sigma_map/_networks.py",
     },

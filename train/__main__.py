@@ -6,7 +6,7 @@ import tyro
 
 from blurjax.checkpoint import CheckpointError
 from blurjax.images import ImageError
-from train import blur_type, sharpness, sharpness_metric, sigma_map
+from train import blur_type, kernel_size, sharpness, sharpness_metric, sigma_map
 
 
 def main() -> int:
@@ -15,6 +15,7 @@ def main() -> int:
         tyro.extras.subcommand_cli_from_dict(
             {
                 "blur_type": blur_type.train,
+                "kernel_size": kernel_size.train,
                 "sharpness": sharpness.train,
                 "sharpness_metric": sharpness_metric.train,
                 "sigma_map": sigma_map.train,

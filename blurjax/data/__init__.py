@@ -8,6 +8,7 @@ into a stack of squares that the samplers keep on the device.
 from blurjax.data._dead_leaves import dead_leaves
 from blurjax.data._embedded import embedded, embedded_path
 from blurjax.data._folder import folder
+from blurjax.data._frames import Frames, frames
 from blurjax.data._pairs import Pair, Pairs, pairs
 from blurjax.data._scenes import REGIONS, Scenes, scenes
 from blurjax.data._source import Source, concatenate, file_hashes, split, subset
@@ -16,6 +17,7 @@ from blurjax.data._tiles import Tiles, tiles
 
 __all__ = [
     "REGIONS",
+    "Frames",
     "Pair",
     "Pairs",
     "Scenes",
@@ -27,6 +29,7 @@ __all__ = [
     "embedded_path",
     "file_hashes",
     "folder",
+    "frames",
     "pairs",
     "scenes",
     "split",

@@ -1,0 +1,194 @@
+"""Train kernel_size: the correlation network, or residual networks of patches."""
+
+import dataclasses
+import functools
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from blurjax import data, kernel_size, weights
+from blurjax.kernel_size import COVERAGE, Batch, Config
+from train import files, loop
+from train.configs.kernel_size import PRESETS, Preset
+
+Variables = dict[str, Any]
+
+# Factors by which photographs are reduced: what is soft at the pixel is sharp at a larger one.
+_FACTORS = (1.0, 1.25, 1.6, 2.0, 3.0)
+_CHECKS, _CHUNK = 240, 20
+
+
+def train(
+    preset: Literal[tuple(PRESETS)] = "correlation",  # type: ignore[valid-type]
+    images: tuple[Path, ...] = (),
+    out: Path | None = None,
+    workdir: Path | None = None,
+    seed: int = 0,
+    steps: Annotated[int | None, tyro.conf.arg(help="train for so many steps instead")] = None,
+    quiet: bool = False,
+) -> Path:
+    """Train the networks of a preset, all at once, and write a weights file.
+
+    Interrupted, it goes on where it was when the same command is given again. Kernels are drawn
+    anew in every step, so that those of validation are none of training.
+
+    Args:
+        preset: which of train/configs/kernel_size.py.
+        images: folders of photographs. Every folder is split by image into training (80 %),
+            validation (10 %) and test (10 %, not looked at); without any folder the photographs
+            inside scikit-image are used. Those with less than 160 pixels a side are refused, and
+            counted.
+        out: the weights file; default WORKDIR/kernel_size.npz.
+        workdir: checkpoints, metrics.jsonl, the list of files and the figure of the convergence;
+            default runs/kernel_size_PRESET.
+        seed: of everything random.
+        steps: instead of the preset's.
+        quiet: no progress.
+
+    Returns:
+        Path of the weights file.
+    """
+    started = time.monotonic()
+    plan: Preset = PRESETS[preset]
+    if steps is not None:
+        plan = dataclasses.replace(plan, steps=steps)
+    workdir = workdir or Path("runs") / f"kernel_size_{preset}"
+    key = jax.random.key(seed)
+
+    def say(line: str) -> None:
+        if not quiet:
+            print(line, file=sys.stderr, flush=True)
+
+    sources = _sources(images)
+    about = files.listing(*sources)
+    files.claim(workdir, about)
+    sharp, held_out = (_frames(source, say) for source in sources)
+    say(f"{preset}: {len(sharp.images)} training and {len(held_out.images)} validation frames")
+
+    draw = functools.partial(
+        kernel_size.sample,
+        config=plan.config,
+        light=plan.light,
+        degraded=plan.degraded,
+        varied=plan.varied,
+    )
+    checks = [
+        draw(jax.random.fold_in(key, 1000 + i), held_out, n=_CHUNK)
+        for i in range(_CHECKS // _CHUNK)
+    ]
+    refused = float(np.mean([batch.rejected for batch in checks]))
+    say(
+        f"{preset}: {refused:.1%} of the candidates are refused (photograph too small, kernel long)"
+    )
+    variables = kernel_size.init(jax.random.fold_in(key, 1), plan.config)
+    optimizer = loop.adamw(plan.rate, plan.steps, weight_decay=plan.weight_decay)
+    state = loop.run(
+        loop.gradient_step(
+            functools.partial(kernel_size.loss, config=plan.config),
+            optimizer,
+            functools.partial(draw, n=plan.batch),
+        ),
+        loop.initial_state(variables, optimizer),
+        sharp,
+        key=jax.random.fold_in(key, 3),
+        num_steps=plan.steps,
+        workdir=workdir,
+        validate=lambda state: measure(state["variables"], checks, plan.config),
+        validate_every=250,
+        meta={"config": dataclasses.asdict(plan.config)},
+        quiet=quiet,
+    )
+    variables = calibrate(state["variables"], checks, plan.config)
+
+    # ---- the weights file, measured as it is on disk
+    out = out or workdir / "kernel_size.npz"
+    record = {
+        "preset": preset,
+        "seed": seed,
+        "steps": plan.steps,
+        "files": {k: about[k] for k in ("train", "validation", "sha256")},
+        "jax": jax.__version__,
+    }
+    weights.save(out, variables, plan.config, record)
+    stored, _, _ = weights.load(out, Config)
+    variables = jax.tree.map(jnp.asarray, stored)
+    measured = measure(variables, checks, plan.config)
+    said = [_scores(variables, batch, config=plan.config) for batch in checks]
+    scale = variables["state"]["answer"]["scale"]
+    measured["coverage"] = _covered(said, checks, plan.config, scale)
+    say(f"{preset}: {time.monotonic() - started:.0f} s in this sitting; validation after the cast:")
+    for name, value in measured.items():
+        say(f"  {name} {value:.4f}")
+    say(f"weights in {out} ({out.stat().st_size / 1e6:.2f} MB), everything else in {workdir}")
+    return out
+
+
+def measure(variables: Variables, checks: list[Batch], config: Config) -> dict[str, float]:
+    """Means of the loss's metrics over batches."""
+    found = [
+        jax.device_get(_loss(variables, batch, config=config, train=False)[1].metrics)
+        for batch in checks
+    ]
+    return {name: float(np.mean([m[name] for m in found])) for name in found[0]}
+
+
+_loss = jax.jit(kernel_size.loss, static_argnames=("config", "train"))
+
+
+def calibrate(variables: Variables, checks: list[Batch], config: Config) -> Variables:
+    """Variables whose intervals hold as many of the validation's sizes as they say."""
+    said = [_scores(variables, batch, config=config) for batch in checks]
+    # The more the logits are scaled up the narrower the interval; the regressor's grows.
+    trials = np.geomspace(1, 80, 41) if config.body == "regressor" else np.geomspace(0.2, 5, 41)
+    held = [_covered(said, checks, config, jnp.array(trial, jnp.float32)) for trial in trials]
+    best = float(trials[np.argmin(np.abs(np.array(held) - COVERAGE))])
+    state = {**variables["state"], "answer": {"scale": jnp.array(best, jnp.float32)}}
+    return {**variables, "state": state}
+
+
+def _covered(
+    said: list[kernel_size.Scores], checks: list[Batch], config: Config, scale: jax.Array
+) -> float:
+    """The share of true sizes within the interval."""
+    held, total = 0.0, 0.0
+    for scores, batch in zip(said, checks, strict=True):
+        low, high = (np.asarray(end) for end in _interval(scores, scale, config=config))
+        truth = np.asarray(batch.size if config.body == "correlation" else batch.size[:, 1])
+        weight = np.broadcast_to(
+            np.asarray(batch.weight).reshape(-1, *[1] * (truth.ndim - 1)), truth.shape
+        )
+        held += float(np.sum(weight * ((low <= truth) & (truth <= high))))
+        total += float(np.sum(weight))
+    return held / max(total, 1)
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _scores(variables: Variables, batch: Batch, *, config: Config) -> kernel_size.Scores:
+    inside = batch.inside if config.body == "correlation" else None
+    return kernel_size.apply(variables, batch.images, config, inside=inside)
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _interval(scores: kernel_size.Scores, scale: jax.Array, *, config: Config) -> Any:
+    return kernel_size.decode(scores, config, scale)[1:]
+
+
+def _sources(images: tuple[Path, ...]) -> tuple[data.Source, data.Source]:
+    if not images:
+        return data.embedded("train"), data.embedded("validation")
+    train, validation, _ = data.split(data.concatenate(*(data.folder(root) for root in images)))
+    return train, validation
+
+
+def _frames(source: data.Source, say: Any) -> data.Frames:
+    """A source's frames, on the device."""
+    cut = data.frames(source, factors=_FACTORS)
+    if refused := len(source) - len(np.unique(cut.index)):
+        say(f"{refused} of {len(source)} photographs are too small")
+    return data.Frames(*(jnp.asarray(field) for field in cut))
