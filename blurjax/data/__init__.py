@@ -9,6 +9,7 @@ from blurjax.data._dead_leaves import dead_leaves
 from blurjax.data._embedded import embedded, embedded_path
 from blurjax.data._folder import folder
 from blurjax.data._frames import Frames, frames
+from blurjax.data._levin import Levin, LevinSet, levin
 from blurjax.data._pairs import Pair, Pairs, pairs
 from blurjax.data._scenes import REGIONS, Scenes, scenes
 from blurjax.data._source import Source, concatenate, file_hashes, split, subset
@@ -18,6 +19,8 @@ from blurjax.data._tiles import Tiles, tiles
 __all__ = [
     "REGIONS",
     "Frames",
+    "Levin",
+    "LevinSet",
     "Pair",
     "Pairs",
     "Scenes",
@@ -30,6 +33,7 @@ __all__ = [
     "file_hashes",
     "folder",
     "frames",
+    "levin",
     "pairs",
     "scenes",
     "split",

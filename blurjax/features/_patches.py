@@ -65,9 +65,10 @@ def distinct_patch(
     ) / (size * size)
     variance = moments[..., 1, :, :] - moments[..., 0, :, :] ** 2
     if inside is not None:
-        ends_down = jnp.asarray(rows + size) <= inside[..., 0, None]
-        ends_right = jnp.asarray(columns + size) <= inside[..., 1, None]
-        variance = jnp.where(ends_down[..., :, None] & ends_right[..., None, :], variance, -1)
+        grid = jnp.asarray(np.stack(np.meshgrid(rows + size, columns + size, indexing="ij"), -1))
+        grid = jnp.broadcast_to(grid, (*variance.shape, 2))
+        fits = jnp.all(grid <= inside[..., None, None, :].astype(grid.dtype), axis=-1)
+        variance = jnp.where(fits, variance, -1)
     best = jnp.argmax(variance.reshape(*variance.shape[:-2], -1), axis=-1)
     corner = jnp.stack(
         [jnp.asarray(rows)[best // len(columns)], jnp.asarray(columns)[best % len(columns)]], -1

@@ -5,29 +5,29 @@ import jax.numpy as jnp
 from blurjax import features
 from blurjax._typing import Array, Float, Images, Int
 
-# Size in pixels, from the lag at which the profile falls below the threshold: slope and offset.
-_LINE = (1.0, 1.0)
-_THRESHOLD = 0.05
+# Size in pixels over the lag of the minimum: slope and offset, fitted to 622 directions of training
+# photographs, of which a constant is off by 22.7 px and this by 20.2.
+_LINE = (0.46, 13.8)
+# Lags across over which the autocorrelation is averaged, in pixels to either side.
+_ACROSS = 60
 
 
 def automap(
     images: Images,
     *,
     inside: Int[Array, "n 2"] | None = None,
-    threshold: float = _THRESHOLD,
     line: tuple[float, float] = _LINE,
 ) -> Float[Array, "n 2"]:
-    """Height and width by the extent of the autocorrelation of the gradients.
+    """Height and width by where the autocorrelation of the gradients is least.
 
-    A kernel of s pixels reaches s - 1 lags in its autocorrelation, and so in that of the blurred
-    image's gradients. The largest lag at which the greatest value across is still above a share of
-    that at lag 0 is taken for the reach, and a line for what textures add.
+    The derivative of a blurred edge is positive where the blur begins to cover it and negative
+    where it ends, so that its autocorrelation is least about the kernel's size apart. The least
+    value of the mean across is taken, and a line for what textures add.
 
     Args:
         images: (n, H, W), gray in [0, 1], sides at least 112.
         inside: (n, 2), height and width of each image, where it lies in the upper left corner of
             its array.
-        threshold: the share, in (0, 1).
         line: slope and offset of the size over the lag, in pixels.
 
     Returns:
@@ -36,22 +36,24 @@ def automap(
     Gradient: none.
 
     Source: after Liu et al., "Automatic blur-kernel-size estimation for motion deblurring", The
-        Visual Computer 2015: its map, without its detection of lines and recursive filter. The line
-        and the threshold are fitted to training photographs (our choice).
+        Visual Computer 2015: its map ("automap"), without its detection of lines and recursive
+        filter; the minimum as Yitzhaky & Kopeika, Graphical Models and Image Processing 1997, use
+        it. The line is fitted to training photographs. Of the ways to read these maps that were
+        tried it is the best.
 
     Example:
         >>> import jax
         >>> from blurjax import kernel_size
         >>> image = jax.random.uniform(jax.random.key(0), (1, 128, 128))
-        >>> kernel_size.automap(image).tolist()
-        [[1.0, 1.0]]
+        >>> kernel_size.automap(image).shape
+        (1, 2)
     """
     maps = features.correlation_maps(images, inside=inside)[..., 0, :, :]
     found = []
     for half in (features.transposed_maps(maps), maps):
-        middle = half[..., half.shape[-1], 0][..., None]
-        profile = jnp.max(half, axis=-2) / jnp.maximum(middle, 1e-12)
-        lags = jnp.arange(profile.shape[-1])
-        reach = jnp.max(jnp.where(profile > threshold, lags, 0), axis=-1)
-        found.append(line[0] * reach.astype(images.dtype) + line[1])
+        lags = half.shape[-1]
+        profile = jnp.mean(half[..., lags - _ACROSS : lags + _ACROSS, :], axis=-2)
+        # Beside the peak at 0 the gradient's own filter has a minimum.
+        lag = jnp.argmin(profile[..., 2:], axis=-1) + 2
+        found.append(line[0] * lag.astype(images.dtype) + line[1])
     return jnp.clip(jnp.stack(found, axis=-1), 1, 97)

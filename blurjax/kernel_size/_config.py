@@ -15,7 +15,8 @@ RANGES = ((3, 19), (19, 35), (35, 49), (49, 63), (63, 95))
 """The five ranges of the cascade: sizes above the first number, up to the second, in pixels."""
 # The last range begins where the fourth ends; its own sizes are 4 pixels apart, from 67 on.
 _PUBLISHED = (*range(5, 64, 2), *range(67, 96, 4))
-_CORRELATION = tuple(range(1, 98, 2))
+# Of the correlation network the largest, if its lags reach so far.
+_LARGEST = 97
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,9 @@ class Config:
 def sizes(config: Config) -> np.ndarray:
     """The size of each class in pixels: of the residual networks (38,), 5, 7, .., 63, 67, 71, ..,
     95; of the correlation network (49,), 1, 3, .., 97."""
-    return np.array(_CORRELATION if config.body == "correlation" else _PUBLISHED)
+    if config.body == "correlation":
+        return np.arange(1, min(_LARGEST, config.lags - 1) + 1, 2)
+    return np.array(_PUBLISHED)
 
 
 def range_of(size: np.ndarray) -> np.ndarray:

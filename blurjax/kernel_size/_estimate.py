@@ -88,7 +88,7 @@ def estimate(
     Args:
         image: (H, W) gray or (H, W, 3) RGB; floats in [0, 1], or uint8 or uint16. Of sides above
             1280 pixels the middle is looked at.
-        variables, config: as from `load`; by default the shipped weights.
+        variables, config: as from `load`, together; by default the shipped weights.
         margin: what is added to the sizes, as a share of them. For blind deblurring a kernel that
             is too small harms more than one that is a fifth too large.
         decoding: see `decode`.
@@ -98,7 +98,7 @@ def estimate(
 
     Raises:
         ValueError: an array of another shape, with values that are not finite or out of range; a
-            margin below 0 or not finite.
+            margin below 0 or not finite; a configuration without its variables.
 
     Source: Ye et al. for the question; the answer is our choice.
 
@@ -113,7 +113,11 @@ def estimate(
     gray = images.as_gray(image)
     if variables is None:
         variables, shipped = _shipped()
-        config = config or shipped
+        if config not in (None, shipped):
+            raise ValueError(
+                f"config is of body {config.body!r} without variables; pass both, as from `load`"
+            )
+        config = shipped
     config = config or Config()
     least = MIN_SIZE if config.body == "correlation" else PATCH + 1
     if min(gray.shape) < least:

@@ -49,6 +49,7 @@ class ResNet(nn.Module):
 
 def _block(x: Array, width: int, stride: int, bottleneck: bool, train: bool, name: str) -> Array:
     """A residual block; its last normalisation begins at 0, so that it begins as the identity."""
+    layers: tuple[tuple[int, int, int], ...]
     if bottleneck:
         layers = ((1, width, 1), (3, width, stride), (1, 4 * width, 1))
     else:

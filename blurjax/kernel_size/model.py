@@ -288,7 +288,7 @@ def loss(
         rows = own[i] if parts else slice(None)
         some = classes[members(i)]
         said = scores.fine[i] if parts else scores.fine[:, members(i)]
-        mine = weight[rows] * (number[rows] == i)
+        mine = jnp.where(number[rows] == i, weight[rows], 0)
         values.append(mean(_cross_entropy(said, width[rows], some), mine))
         best = jnp.asarray(some)[jnp.argmax(said, -1)].astype(jnp.float32)
         errors.append(mean(jnp.abs(best - width[rows]), mine))
@@ -321,18 +321,16 @@ def _picked(log: Array, index: Array) -> Array:
 
 def _cross_entropy(log: Array, size: Array, classes: np.ndarray, label: float = 0.0) -> Array:
     """Of log probabilities (..., c) and true sizes (...,), softened by a Gaussian of `label`."""
-    distance = (
-        jnp.asarray(classes, log.dtype) - size[..., None]
-        if size.ndim == 0
-        else (jnp.broadcast_to(jnp.asarray(classes, log.dtype), log.shape) - size[..., None])
-    )
+    values = jnp.broadcast_to(jnp.asarray(classes, log.dtype), log.shape)
+    distance = values - size[..., None]
     if not label:
         return _picked(log, jnp.argmin(jnp.abs(distance), axis=-1))
     return -jnp.sum(jax.nn.softmax(-((distance / label) ** 2) / 2) * log, axis=-1)
 
 
 def _expected(log: Array, classes: np.ndarray) -> Array:
-    return jnp.sum(jnp.exp(log) * jnp.asarray(classes, log.dtype), axis=-1)
+    values = jnp.broadcast_to(jnp.asarray(classes, log.dtype), log.shape)
+    return jnp.sum(jnp.exp(log) * values, axis=-1)
 
 
 def decode(
@@ -350,7 +348,8 @@ def decode(
 
     Returns:
         Size, low, high: each of the scores' leading shape. The interval holds `COVERAGE` of the
-        probability, as much above it as below.
+        probability, as much above it as below; the median is always in it, an expectation between
+        two peaks or a "hard" answer need not be.
 
     Gradient: that of the probabilities; "hard" has none.
     """

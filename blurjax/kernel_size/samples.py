@@ -65,8 +65,8 @@ def sample_kernels(
             for, but what is measured. Static.
 
     Returns:
-        Kernels of sum 1, centred by their box, and their `psf.extent`: 2 integers each; the larger
-        is above 95 where a kernel does not fit.
+        Kernels of sum 1, centred by their box, and their `psf.extent`: 2 integers each, both 202
+        where a kernel does not fit.
 
     Gradient: none is wanted.
 
@@ -98,7 +98,7 @@ def sample_kernels(
         kernels = imaging.blur(kernels, lens, boundary="constant", method="direct")
         kernels = jnp.maximum(kernels, 0)
         kernels = kernels / jnp.sum(kernels, axis=(1, 2), keepdims=True)
-    measured = psf.extent(kernels)
+    measured = psf.extent(kernels).astype(int)
     too_long = span > LARGEST + 1
     return kernels, jnp.where(too_long[:, None], 2 * _ARRAY, measured)
 
@@ -163,7 +163,7 @@ def sample(
             f"sharp images are {height}x{width}; kernel_size needs at least {PATCH}x{PATCH}"
         )
     if isinstance(sharp, Frames):
-        inside = jnp.asarray(sharp.inside)
+        inside = jnp.asarray(sharp.inside).astype(int)
     else:
         inside = jnp.broadcast_to(jnp.array([height, width]), (len(stack), 2))
     correlates = config.body == "correlation"
@@ -195,12 +195,12 @@ def sample(
 
     # The photographs, turned, then blurred; where in the array they are is settled at the end.
     crops, corner = _turned(k_turn, _as_float(stack[places]), inside[places])
-    linear = {"encoded": 0.0, "linear": 1.0, "mixed": 0.5}[light]
-    linear = jax.random.bernoulli(k_light, linear, (n, 1, 1))
+    share = {"encoded": 0.0, "linear": 1.0, "mixed": 0.5}[light]
+    linear = jax.random.bernoulli(k_light, share, (n, 1, 1))
     seen = _blurred(jnp.where(linear, imaging.linearise(crops), crops), kernels)
     seen = jnp.clip(jnp.where(linear, imaging.encode(seen), seen), 0, 1)
     # The kernel's reach on either side sees what is outside.
-    reach = psf.extent(kernels, fraction=0.0) // 2
+    reach = psf.extent(kernels, fraction=0.0).astype(int) // 2
     corner, inside = corner + reach, inside[places] - 2 * reach
     if correlates:
         corner, inside = _smaller(k_crop, corner, inside)
@@ -239,7 +239,7 @@ def patches(
     """
     gradient = images[:, :, 1:] - images[:, :, :-1]
     if inside is not None:
-        inside = inside - jnp.array([0, 1])
+        inside = inside - jnp.array([[0, 1]])
     cut, corner = features.distinct_patch(gradient, size=PATCH, inside=inside)
     if config.input == "intensity":
         cut = jax.vmap(lambda x, at: jax.lax.dynamic_slice(x, (at[0], at[1]), (PATCH, PATCH)))(
@@ -283,7 +283,8 @@ def _turned(key: Array, images: Array, inside: Array) -> tuple[Array, Array]:
     images = jnp.concatenate(mirrored)[order]
     flips = np.arange(n)[:, None] % 4 == np.array([[1, 2]])
     flips |= np.arange(n)[:, None] % 4 == 3
-    corner = jnp.where(flips, jnp.array([height, width]) - inside, 0)
+    whole = jnp.broadcast_to(jnp.array([height, width]), inside.shape)
+    corner = jnp.where(flips, whole - inside, 0)
     gamma, negative = jax.random.uniform(key, (2, n, 1, 1), jnp.float32)
     images = images ** jnp.exp(0.5 * (2 * gamma - 1))
     return jnp.where(negative < 0.15, 1 - images, images), corner
@@ -306,8 +307,10 @@ def _smaller(key: Array, corner: Array, inside: Array) -> tuple[Array, Array]:
     n = corner.shape[0]
     share = jax.random.uniform(k_share, (n, 3), jnp.float32)
     keep = jnp.where(share[:, :1] < 1 / 3, 0.5 + 0.5 * share[:, 1:], 1)
-    kept = jnp.maximum((keep * inside).astype(int), jnp.minimum(inside, PATCH))
-    place = jax.random.uniform(k_place, (n, 2), jnp.float32) * (inside - kept + 1)
+    sides = inside.astype(jnp.float32)
+    kept = jnp.maximum((keep * sides).astype(int), jnp.minimum(inside, PATCH))
+    left = (inside - kept + 1).astype(jnp.float32)
+    place = jax.random.uniform(k_place, (n, 2), jnp.float32) * left
     return corner + jnp.minimum(place.astype(int), inside - kept), kept
 
 
@@ -321,7 +324,7 @@ def _observed(
         return imaging.quantise(imaging.add_noise(k_draw, images, jnp.full((n,), noise)))
     level = jax.random.uniform(k_level, (2, n), jnp.float32)
     level = jnp.where(level[0] < degraded, _NOISIEST * level[1], 0)
-    # Of random slots, so these need not be.
+    # Fixed slots: what is in them is random.
     some = slice(None, None, max(round(3 / degraded), 1)) if degraded else slice(0, 0)
     observed = imaging.quantise(imaging.add_noise(k_draw, images, level))
     few = observed[some]
