@@ -1,9 +1,6 @@
 """Train sharpness: the detector, or the patch network that gives the local metric its kernels."""
 
-import dataclasses
 import functools
-import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from blurjax import data, sharpness, sigma_map, weights
+from blurjax import data, sharpness, sigma_map
 from blurjax.data import Scenes
 from blurjax.sharpness import Config
-from train import calibration, files, loop
+from train import calibration, descent, files
 from train.configs.sharpness import PRESETS, Preset
 
 Variables = dict[str, Any]
@@ -68,74 +65,41 @@ def train(
     Returns:
         Path of the weights file.
     """
-    started = time.monotonic()
-    plan: Preset = PRESETS[preset]
-    if steps is not None:
-        plan = dataclasses.replace(plan, steps=steps)
-    workdir = workdir or Path("runs") / f"sharpness_{preset}"
-    key = jax.random.key(seed)
-
-    def say(line: str) -> None:
-        if not quiet:
-            print(line, file=sys.stderr, flush=True)
+    run = descent.begin(
+        "sharpness", PRESETS, preset, workdir=workdir, seed=seed, steps=steps, quiet=quiet
+    )
+    plan: Preset = run.plan
 
     real = [] if plan.config.body != "detector" else calibration.pairs(pairs, masks, white)
     sources = _sources(images)
     about = files.listing(*sources)
-    files.claim(workdir, about)
-    scenes, held_out = _scenes(sources, segmentations, workdir, seed, say)
-    say(f"{preset}: {len(scenes.images)} training and {len(held_out.images)} validation scenes")
+    files.claim(run.workdir, about)
+    scenes, held_out = _scenes(sources, segmentations, run.workdir, seed, run.say)
+    run.say(f"{preset}: {len(scenes.images)} training and {len(held_out.images)} validation scenes")
 
     draw = _sampler(plan)
     store: Any = scenes
     if plan.centres == "superpixels":
-        store, draw = _superpixels(jax.random.fold_in(key, 4), scenes, plan, say), _pick
+        store, draw = _superpixels(jax.random.fold_in(run.key, 4), scenes, plan, run.say), _pick
     check = _sampler(plan)
     # As many photographs, and every patch of each.
     slots = _CHUNK if plan.config.body == "detector" else 16 * _CHUNK
     checks = [
-        check(jax.random.fold_in(key, 1000 + i), held_out, n=slots)
+        check(jax.random.fold_in(run.key, 1000 + i), held_out, n=slots)
         for i in range(_CHECKS // _CHUNK)
     ]
-    variables = sharpness.init(jax.random.fold_in(key, 1), plan.config)
-    optimizer = loop.adamw(plan.rate, plan.steps, weight_decay=plan.weight_decay)
-    state = loop.run(
-        loop.gradient_step(
-            functools.partial(sharpness.loss, config=plan.config),
-            optimizer,
-            functools.partial(draw, n=plan.batch),
-        ),
-        loop.initial_state(variables, optimizer),
+    variables = run.descend(
+        sharpness.init(jax.random.fold_in(run.key, 1), plan.config),
+        sharpness.loss,
+        draw,
         store,
-        key=jax.random.fold_in(key, 3),
-        num_steps=plan.steps,
-        workdir=workdir,
-        validate=lambda state: measure(state["variables"], checks, plan.config),
-        validate_every=500,
-        meta={"config": dataclasses.asdict(plan.config)},
-        quiet=quiet,
+        validate=lambda variables: measure(variables, checks, plan.config),
     )
-    variables = state["variables"]
     if real:
         variables = calibrate(variables, plan.config, (real, _examples(checks)))
-
-    # ---- the weights file, measured as it is on disk
-    out = out or workdir / "sharpness.npz"
-    record = {
-        "preset": preset,
-        "seed": seed,
-        "steps": plan.steps,
-        "files": {k: about[k] for k in ("train", "validation", "sha256")},
-        "jax": jax.__version__,
-    }
-    weights.save(out, variables, plan.config, record)
-    stored, _, _ = weights.load(out, Config)
-    measured = measure(jax.tree.map(jnp.asarray, stored), checks, plan.config)
-    say(f"{preset}: {time.monotonic() - started:.0f} s in this sitting; validation after the cast:")
-    for name, value in measured.items():
-        say(f"  {name} {value:.4f}")
-    say(f"weights in {out} ({out.stat().st_size / 1e6:.2f} MB), everything else in {workdir}")
-    return out
+    return run.write(
+        variables, about, out, lambda variables: measure(variables, checks, plan.config)
+    )
 
 
 def _sampler(plan: Preset) -> Any:

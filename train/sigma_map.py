@@ -1,9 +1,6 @@
 """Train sigma_map: either network, the spread's calibration, the weights file."""
 
-import dataclasses
 import functools
-import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,9 +10,9 @@ import numpy as np
 import tyro
 from PIL import Image
 
-from blurjax import data, sigma_map, weights
+from blurjax import data, sigma_map
 from blurjax.sigma_map import Batch, Config
-from train import files, loop
+from train import descent, files
 from train.configs.sigma_map import PRESETS, Preset
 
 Variables = dict[str, Any]
@@ -62,20 +59,13 @@ def train(
     Returns:
         Path of the weights file.
     """
-    started = time.monotonic()
-    plan: Preset = PRESETS[preset]
-    if steps is not None:
-        plan = dataclasses.replace(plan, steps=steps)
-    workdir = workdir or Path("runs") / f"sigma_map_{preset}"
-    key = jax.random.key(seed)
-
-    def say(line: str) -> None:
-        if not quiet:
-            print(line, file=sys.stderr, flush=True)
-
+    run = descent.begin(
+        "sigma_map", PRESETS, preset, workdir=workdir, seed=seed, steps=steps, quiet=quiet
+    )
+    plan: Preset = run.plan
     (sharp, held_out), about = _tiles(images, textures, soft_images, plan, seed)
-    files.claim(workdir, about)
-    say(f"{preset}: {sharp.shape[0]} training and {held_out.shape[0]} validation tiles")
+    files.claim(run.workdir, about)
+    run.say(f"{preset}: {sharp.shape[0]} training and {held_out.shape[0]} validation tiles")
 
     draw = functools.partial(
         sigma_map.sample,
@@ -87,48 +77,25 @@ def train(
         augmented=plan.augmented,
     )
     checks = [
-        draw(jax.random.fold_in(key, 1000 + i), held_out, n=_CHUNK)
+        draw(jax.random.fold_in(run.key, 1000 + i), held_out, n=_CHUNK)
         for i in range(_CHECKS // _CHUNK)
     ]
-    variables = sigma_map.init(jax.random.fold_in(key, 1), plan.config)
-    first = draw(jax.random.fold_in(key, 2), sharp, n=_CHUNK)
+    variables = sigma_map.init(jax.random.fold_in(run.key, 1), plan.config)
+    first = draw(jax.random.fold_in(run.key, 2), sharp, n=_CHUNK)
     variables = sigma_map.standardise(variables, first.images, plan.config)
-    optimizer = loop.adamw(plan.rate, plan.steps, weight_decay=plan.weight_decay)
-    state = loop.run(
-        loop.gradient_step(
-            functools.partial(sigma_map.loss, config=plan.config),
-            optimizer,
-            functools.partial(draw, n=plan.batch),
-        ),
-        loop.initial_state(variables, optimizer),
+    variables = run.descend(
+        variables,
+        sigma_map.loss,
+        draw,
         sharp,
-        key=jax.random.fold_in(key, 3),
-        num_steps=plan.steps,
-        workdir=workdir,
-        validate=lambda state: measure(state["variables"], checks, plan.config),
-        validate_every=500,
-        meta={"config": dataclasses.asdict(plan.config)},
-        quiet=quiet,
+        validate=lambda variables: measure(variables, checks, plan.config),
     )
-    variables = calibrate(state["variables"], checks, plan.config)
-
-    # ---- the weights file, measured as it is on disk
-    out = out or workdir / "sigma_map.npz"
-    record = {
-        "preset": preset,
-        "seed": seed,
-        "steps": plan.steps,
-        "files": {k: about[k] for k in ("train", "validation", "sha256")},
-        "jax": jax.__version__,
-    }
-    weights.save(out, variables, plan.config, record)
-    stored, _, _ = weights.load(out, Config)
-    measured = measure(jax.tree.map(jnp.asarray, stored), checks, plan.config)
-    say(f"{preset}: {time.monotonic() - started:.0f} s in this sitting; validation after the cast:")
-    for name, value in measured.items():
-        say(f"  {name} {value:.4f}")
-    say(f"weights in {out} ({out.stat().st_size / 1e6:.2f} MB), everything else in {workdir}")
-    return out
+    return run.write(
+        calibrate(variables, checks, plan.config),
+        about,
+        out,
+        lambda variables: measure(variables, checks, plan.config),
+    )
 
 
 def measure(variables: Variables, checks: list[Batch], config: Config) -> dict[str, float]:
