@@ -1,9 +1,7 @@
 """Train kernel_size: the correlation network, or residual networks of patches."""
 
-import dataclasses
 import functools
-import sys
-import time
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from blurjax import data, kernel_size, weights
+from blurjax import data, kernel_size, plots
 from blurjax.kernel_size import COVERAGE, Batch, Config
-from train import files, loop
+from train import descent, files
 from train.configs.kernel_size import PRESETS, Preset
 
 Variables = dict[str, Any]
@@ -22,6 +20,8 @@ Variables = dict[str, Any]
 # Factors by which photographs are reduced: what is soft at the pixel is sharp at a larger one.
 _FACTORS = (1.0, 1.25, 1.6, 2.0, 3.0)
 _CHECKS, _CHUNK = 240, 20
+# Drawn of a cascade's run; of the others' the last.
+_SHOWN = ("coarse_loss", "fine_loss", "coarse_accuracy", "fine_accuracy", "loss")
 
 
 def train(
@@ -31,6 +31,7 @@ def train(
     workdir: Path | None = None,
     seed: int = 0,
     steps: Annotated[int | None, tyro.conf.arg(help="train for so many steps instead")] = None,
+    batch: Annotated[int | None, tyro.conf.arg(help="of so many images instead")] = None,
     quiet: bool = False,
 ) -> Path:
     """Train the networks of a preset, all at once, and write a weights file.
@@ -49,27 +50,28 @@ def train(
             default runs/kernel_size_PRESET.
         seed: of everything random.
         steps: instead of the preset's.
+        batch: likewise; a multiple of the number of devices, and for residual networks of 5.
         quiet: no progress.
 
     Returns:
         Path of the weights file.
     """
-    started = time.monotonic()
-    plan: Preset = PRESETS[preset]
-    if steps is not None:
-        plan = dataclasses.replace(plan, steps=steps)
-    workdir = workdir or Path("runs") / f"kernel_size_{preset}"
-    key = jax.random.key(seed)
-
-    def say(line: str) -> None:
-        if not quiet:
-            print(line, file=sys.stderr, flush=True)
-
+    run = descent.begin(
+        "kernel_size",
+        PRESETS,
+        preset,
+        workdir=workdir,
+        seed=seed,
+        steps=steps,
+        batch=batch,
+        quiet=quiet,
+    )
+    plan: Preset = run.plan
     sources = _sources(images)
     about = files.listing(*sources)
-    files.claim(workdir, about)
-    sharp, held_out = (_frames(source, say) for source in sources)
-    say(f"{preset}: {len(sharp.images)} training and {len(held_out.images)} validation frames")
+    files.claim(run.workdir, about)
+    sharp, held_out = (_frames(source, run.say) for source in sources)
+    run.say(f"{preset}: {len(sharp.images)} training and {len(held_out.images)} validation frames")
 
     draw = functools.partial(
         kernel_size.sample,
@@ -79,54 +81,35 @@ def train(
         varied=plan.varied,
     )
     checks = [
-        draw(jax.random.fold_in(key, 1000 + i), held_out, n=_CHUNK)
+        draw(jax.random.fold_in(run.key, 1000 + i), held_out, n=_CHUNK)
         for i in range(_CHECKS // _CHUNK)
     ]
     refused = float(np.mean([batch.rejected for batch in checks]))
-    say(
-        f"{preset}: {refused:.1%} of the candidates are refused (photograph too small, kernel long)"
+    run.say(
+        f"{preset}: {refused:.1%} of the candidates refused (photograph too small, kernel long)"
     )
-    variables = kernel_size.init(jax.random.fold_in(key, 1), plan.config)
-    optimizer = loop.adamw(plan.rate, plan.steps, weight_decay=plan.weight_decay)
-    state = loop.run(
-        loop.gradient_step(
-            functools.partial(kernel_size.loss, config=plan.config),
-            optimizer,
-            functools.partial(draw, n=plan.batch),
-        ),
-        loop.initial_state(variables, optimizer),
+    variables = run.descend(
+        kernel_size.init(jax.random.fold_in(run.key, 1), plan.config),
+        kernel_size.loss,
+        draw,
         sharp,
-        key=jax.random.fold_in(key, 3),
-        num_steps=plan.steps,
-        workdir=workdir,
-        validate=lambda state: measure(state["variables"], checks, plan.config),
+        validate=lambda variables: measure(variables, checks, plan.config),
         validate_every=250,
-        meta={"config": dataclasses.asdict(plan.config)},
-        quiet=quiet,
     )
-    variables = calibrate(state["variables"], checks, plan.config)
+    variables = calibrate(variables, checks, plan.config)
+    with (run.workdir / "metrics.jsonl").open(encoding="utf-8") as lines:
+        found = [json.loads(line) for line in lines]
+    shown = _SHOWN if plan.config.body == "cascade" else _SHOWN[-1:]
+    figure = plots.convergence(found, shown, title=f"kernel_size, {preset}")
+    run.say(f"convergence in {plots.save(figure, run.workdir / 'convergence.png')}")
 
-    # ---- the weights file, measured as it is on disk
-    out = out or workdir / "kernel_size.npz"
-    record = {
-        "preset": preset,
-        "seed": seed,
-        "steps": plan.steps,
-        "files": {k: about[k] for k in ("train", "validation", "sha256")},
-        "jax": jax.__version__,
-    }
-    weights.save(out, variables, plan.config, record)
-    stored, _, _ = weights.load(out, Config)
-    variables = jax.tree.map(jnp.asarray, stored)
-    measured = measure(variables, checks, plan.config)
-    said = [_scores(variables, batch, config=plan.config) for batch in checks]
-    scale = variables["state"]["answer"]["scale"]
-    measured["coverage"] = _covered(said, checks, plan.config, scale)
-    say(f"{preset}: {time.monotonic() - started:.0f} s in this sitting; validation after the cast:")
-    for name, value in measured.items():
-        say(f"  {name} {value:.4f}")
-    say(f"weights in {out} ({out.stat().st_size / 1e6:.2f} MB), everything else in {workdir}")
-    return out
+    def stored(variables: Variables) -> dict[str, float]:
+        said = [_scores(variables, batch, config=plan.config) for batch in checks]
+        scale = variables["state"]["answer"]["scale"]
+        covered = _covered(said, checks, plan.config, scale)
+        return {**measure(variables, checks, plan.config), "coverage": covered}
+
+    return run.write(variables, about, out, stored)
 
 
 def measure(variables: Variables, checks: list[Batch], config: Config) -> dict[str, float]:

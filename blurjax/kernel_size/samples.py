@@ -1,6 +1,7 @@
 """Key and sharp images in, images blurred by kernels of known size out, on the device."""
 
 import functools
+import math
 from typing import NamedTuple
 
 import jax
@@ -21,6 +22,10 @@ _ARRAY = LARGEST + 6
 _POINTS = 1000
 # Of so many kernels and photographs the first that suit each other are taken.
 _CANDIDATES = 3
+# Of the correlation network's slots, at the end, those with other blurs than shake, by turns.
+_OTHERS = ("line", "defocus", "line", "gaussian")
+# A Gaussian exceeds 1 % of its maximum so many standard deviations on either side.
+_GAUSSIAN_REACH = math.sqrt(2 * math.log(100))
 # Standard deviation of the noise that is drawn at most, in image units.
 _NOISIEST = 0.025
 
@@ -103,7 +108,33 @@ def sample_kernels(
     return kernels, jnp.where(too_long[:, None], 2 * _ARRAY, measured)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "n", "light", "degraded", "varied", "noise"))
+def _other_kernels(
+    key: PRNGKey, extents: Real[Array, " n"], kind: str
+) -> tuple[Float[Array, "n k k"], Int[Array, "n 2"]]:
+    """Kernels of another kind, about so many pixels large, and their measured sizes."""
+    n = extents.shape[0]
+    size = extents.astype(jnp.float32)
+    if kind == "line":
+        angle = jax.random.uniform(key, (n,), jnp.float32, 0.0, math.pi)
+        # Every third along one of the axes, as cars and trains go.
+        along = jnp.round(angle / (math.pi / 2)) * (math.pi / 2)
+        angle = jnp.where(jnp.arange(n) % 3 == 0, along, angle)
+        turn = jnp.stack([jnp.sin(angle), jnp.cos(angle)], axis=-1)
+        turn = turn / jnp.max(jnp.abs(turn), axis=-1, keepdims=True)
+        time = jnp.linspace(-0.5, 0.5, _POINTS, dtype=jnp.float32)
+        reach = (size[:, None] - 1) * turn
+        kernels = psf.trajectory(time[None, :, None] * reach[:, None, :], size=_ARRAY)
+    elif kind == "defocus":
+        # Discs and Gaussians of the largest sizes leave nothing to see.
+        kernels = psf.defocus(0.5 + 0.3 * (size - 1), size=_ARRAY)
+    else:
+        kernels = psf.gaussian(0.3 + 0.3 * (size - 1) / _GAUSSIAN_REACH, size=_ARRAY)
+    return kernels, psf.extent(kernels).astype(int)
+
+
+@functools.partial(
+    jax.jit, static_argnames=("config", "n", "light", "degraded", "varied", "others", "noise")
+)
 def sample(
     key: PRNGKey,
     sharp: Frames | Real[Array, "m h w"],
@@ -113,6 +144,7 @@ def sample(
     light: str = "mixed",
     degraded: float = 0.8,
     varied: float = 0.4,
+    others: float = 0.2,
     noise: float | None = None,
 ) -> Batch:
     """Blurred photographs for training, each by a kernel of its own.
@@ -133,6 +165,8 @@ def sample(
         degraded: share of the images with noise (of a standard deviation of up to 0.025), and a
             third of it the share with JPEG of quality 70 to 98. Static.
         varied: see `sample_kernels`; not for the residual networks, whose sizes are exact. Static.
+        others: share of the correlation network's slots, the last ones, with straight motion (half
+            of them), defocus and Gaussian blur instead of shake. Static.
         noise: its standard deviation, instead of drawn ones and of JPEG. Static.
 
     Returns:
@@ -181,6 +215,12 @@ def sample(
     )
     kernels = kernels.reshape(n, _CANDIDATES, *kernels.shape[1:])
     measured = measured.reshape(n, _CANDIDATES, 2)
+    if correlates:
+        for i in range(round(others * n)):
+            slot, kind = n - 1 - i, _OTHERS[i % len(_OTHERS)]
+            again = jnp.broadcast_to(wanted[slot], (_CANDIDATES,))
+            one, its = _other_kernels(jax.random.fold_in(k_kernel, i), again, kind)
+            kernels, measured = kernels.at[slot].set(one), measured.at[slot].set(its)
     places = jax.random.randint(k_image, (n, _CANDIDATES), 0, len(stack))
     if correlates:
         # The slots' sizes are random: every second is a height.
@@ -324,14 +364,14 @@ def _observed(
         return imaging.quantise(imaging.add_noise(k_draw, images, jnp.full((n,), noise)))
     level = jax.random.uniform(k_level, (2, n), jnp.float32)
     level = jnp.where(level[0] < degraded, _NOISIEST * level[1], 0)
-    # Fixed slots: what is in them is random.
-    some = slice(None, None, max(round(3 / degraded), 1)) if degraded else slice(0, 0)
     observed = imaging.quantise(imaging.add_noise(k_draw, images, level))
-    few = observed[some]
-    if not len(few):
+    count = round(degraded * n / 3)
+    if not count:
         return observed
-    quality = jax.random.uniform(k_jpeg, (len(few),), jnp.float32, 70.0, 98.0)
+    k_slots, k_quality, k_shift = jax.random.split(k_jpeg, 3)
+    some = jax.random.permutation(k_slots, n)[:count]
+    quality = jax.random.uniform(k_quality, (count,), jnp.float32, 70.0, 98.0)
     # Shifted before and after: the grid of the blocks may lie anywhere.
-    shifts = jax.random.randint(jax.random.fold_in(k_jpeg, 1), (2,), 0, 8)
-    moved = jnp.roll(few, shifts, (1, 2))
+    shifts = jax.random.randint(k_shift, (2,), 0, 8)
+    moved = jnp.roll(observed[some], shifts, (1, 2))
     return observed.at[some].set(jnp.roll(imaging.jpeg(moved, quality), -shifts, (1, 2)))

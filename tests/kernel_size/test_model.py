@@ -124,7 +124,7 @@ def test_the_controls_have_a_loss_of_their_own(config, patches):
 
 
 @pytest.mark.slow
-def test_a_step_over_eight_devices_is_that_of_one(patches):
+def test_a_step_over_eight_devices_is_that_of_one(patches, tmp_path):
     """Batch normalisation counts the whole batch, however it is split."""
     batch = batch_of(patches)
     batch = jax.tree.map(lambda x: jnp.repeat(x, 4, axis=0) if x.ndim else x, batch)
@@ -141,7 +141,7 @@ def test_a_step_over_eight_devices_is_that_of_one(patches):
             batch,
             key=jax.random.key(0),
             num_steps=1,
-            workdir=f"/tmp/blurjax_devices_{len(devices)}_{np.random.default_rng().integers(1e9)}",
+            workdir=tmp_path / str(len(devices)),
             devices=devices,
             quiet=True,
         )["variables"]

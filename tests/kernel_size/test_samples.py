@@ -42,7 +42,24 @@ def test_varied_kernels_are_measured_too():
     assert float(kernels.min()) >= 0
 
 
-def test_blurred_images_are_the_valid_convolution(sharp):
+@pytest.mark.parametrize("kind", ["line", "defocus", "gaussian"])
+def test_other_blurs_are_of_measured_size_too(kind):
+    wanted = jnp.array([1, 5, 21, 95, 95, 41])
+    kernels, measured = room._other_kernels(jax.random.key(4), wanted, kind)
+    np.testing.assert_allclose(jnp.sum(kernels, axis=(1, 2)), 1, atol=1e-5)
+    np.testing.assert_array_equal(psf.extent(kernels), measured)
+    longer = np.asarray(measured).max(axis=1)
+    if kind == "line":
+        np.testing.assert_array_equal(longer, wanted)
+        # Every third along an axis.
+        assert np.asarray(measured)[3].min() == 1
+    else:
+        # Round, and up to three fifths of it.
+        np.testing.assert_array_equal(measured[:, 0], measured[:, 1])
+        assert np.all(np.abs(longer - (1 + 0.6 * (np.asarray(wanted) - 1))) <= 3)
+
+
+def test_blurred_images_are_8_bit_and_the_same_for_the_same_key(sharp):
     plain = {"light": "encoded", "degraded": 0.0, "varied": 0.0, "n": 8}
     key = jax.random.key(5)
     batch = kernel_size.sample(key, sharp, Config(), **plain)
