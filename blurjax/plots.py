@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from blurjax import blur_type, images, psf
+from blurjax import blur_type, images, kernel_size, psf
 from blurjax._analyze import (
     Analysis,
     blur_phrase,
+    interval_phrase,
     parameter_phrase,
     percent,
     share_phrase,
     sharpness_phrase,
     sigma_phrase,
+    size_phrase,
 )
 from blurjax._typing import ArrayLike
 
@@ -51,6 +53,9 @@ __all__ = [
     "sigma_bias",
     "sigma_maps",
     "sigma_overlay",
+    "size_errors",
+    "size_scatter",
+    "size_sheet",
     "threshold_curves",
 ]
 
@@ -97,7 +102,8 @@ def analysis(
 
     Above the image in gray, with the patches that voted in the colour of their vote, and what is
     sharp in it, outlined, the rest dimmed. Below the sigma map over it, uncoloured where it is not
-    known; the probability of each answer; and the estimated PSF or the reason why there is none.
+    known; the probability of each answer; the estimated PSF or the reason why there is none; and a
+    box as wide and high as the kernel is if motion made it, in the band in which its edges may lie.
 
     Args:
         image: (H, W) or (H, W, 3), in [0, 1].
@@ -125,18 +131,20 @@ def analysis(
         axes.set_title("Sigma map: " + sigma_phrase(found).replace("), ", "),\n"), fontsize=11)
     else:
         _draw_text(axes, f"Sigma map unknown:\n{found.status}", width=34)
-    if estimate.status == "ok":
-        right = grid[1, 1].subgridspec(2, 1, height_ratios=(1, 1.6))
-        _draw_probabilities(figure.add_subplot(right[0]), estimate)
-        axes = figure.add_subplot(right[1])
+    known = estimate.status == "ok"
+    right = grid[1, 1].subgridspec(2, 2, height_ratios=(1, 1.6))
+    if known:
+        _draw_probabilities(figure.add_subplot(right[0, :]), estimate)
+        axes = figure.add_subplot(right[1, 0])
         _draw_answer(axes, Blur(estimate.label, estimate.parameters))
         axes.set_title(
             "Estimated PSF: " + _broken(estimate.label, estimate.parameters, estimate.spread),
-            fontsize=10,
+            fontsize=9,
         )
     else:
         reason = f"Blur type unknown:\n{estimate.status}"
-        _draw_text(figure.add_subplot(grid[1, 1]), reason, width=34)
+        _draw_text(figure.add_subplot(right[0, :]), reason, width=34)
+    _draw_kernel_size(figure.add_subplot(right[1, int(known) :]), analysis.kernel_size)
     return figure
 
 
@@ -715,6 +723,31 @@ def _draw_psf(axes: "matplotlib.axes.Axes", blur: Blur, *, size: int | None = No
     axes.locator_params(integer=True, nbins=5)
 
 
+def _draw_kernel_size(axes: "matplotlib.axes.Axes", estimate: kernel_size.Estimate) -> None:
+    """A box of the kernel's size, in the band in which its edges may lie."""
+    from matplotlib.patches import Rectangle
+
+    if estimate.status != "ok":
+        _draw_text(axes, f"Motion kernel unknown:\n{estimate.status}", width=24)
+        return
+    colour = COLOURS["motion"]
+
+    def box(width: float, height: float, **look: Any) -> None:
+        axes.add_patch(Rectangle((-width / 2, -height / 2), width, height, **look))
+
+    low, high = zip(*(estimate.interval[side] for side in ("width", "height")), strict=True)
+    box(*high, facecolor=(colour, 0.25), edgecolor="none")
+    box(*low, facecolor="white", edgecolor="none")
+    box(estimate.width, estimate.height, fill=False, edgecolor=colour, linewidth=2)
+    reach = 0.6 * max(*high, estimate.width, estimate.height)
+    axes.set(xlim=(-reach, reach), ylim=(reach, -reach), aspect="equal")
+    axes.set(xlabel="column (px)", ylabel="row (px)")
+    axes.locator_params(integer=True, nbins=5)
+    axes.set_title(
+        f"Motion kernel: {size_phrase(estimate)}\n{interval_phrase(estimate)} px", fontsize=9
+    )
+
+
 def _draw_text(axes: "matplotlib.axes.Axes", text: str, *, width: int) -> None:
     axes.set_axis_off()
     axes.text(
@@ -1045,6 +1078,47 @@ def refinement_curves(
     return figure
 
 
+def convergence(
+    lines: Sequence[Mapping[str, Any]], measures: Sequence[str], *, title: str = ""
+) -> "matplotlib.figure.Figure":
+    """How a run converged, a panel for each measure: in training, and in validation (host).
+
+    Args:
+        lines: what a run wrote to metrics.jsonl, each with "step" and measures by name, those of
+            validation under "validate/NAME".
+        measures: names to draw, at least one; with the unit in brackets, "abe (pixel)", if there is
+            one.
+        title: above them all.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: no measure, or one that no line has.
+    """
+    if not measures:
+        raise ValueError("no measure to draw; name at least one")
+    figure = _figure(4.2 * len(measures), 3.8)
+    panels = figure.subplots(1, len(measures), squeeze=False)[0]
+    for axes, measure in zip(panels, measures, strict=True):
+        name = measure.split(" (")[0]
+        drawn = 0
+        sources = (("training", name), ("validation", f"validate/{name}"))
+        for index, (label, key) in enumerate(sources):
+            found = [(line["step"], line[key]) for line in lines if line.get(key) is not None]
+            if found:
+                steps, values = zip(*found, strict=True)
+                axes.plot(steps, values, label=label, marker=".", **_line(index))
+                drawn += len(found)
+        if not drawn:
+            raise ValueError(f"no line of the run's metrics has {name!r}")
+        axes.set(xlabel="steps (number)", ylabel=measure)
+        axes.set_ylim(bottom=0)
+        axes.legend(fontsize=8)
+    figure.suptitle(title, fontsize=11, parse_math=False)
+    return figure
+
+
 def threshold_curves(
     panels: Mapping[str, tuple[ArrayLike, Mapping[str, ArrayLike]]],
     *,
@@ -1086,6 +1160,198 @@ def threshold_curves(
     handles, names = grid[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right upper", fontsize=8)
     figure.suptitle(f"{title}\nn = {n} images".strip(), fontsize=11, parse_math=False)
+    return figure
+
+
+def size_scatter(
+    answers: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    *,
+    constant: float,
+    largest: float = 100.0,
+    title: str = "",
+) -> "matplotlib.figure.Figure":
+    """Estimated against true sizes of kernels, a panel for each method (host).
+
+    Args:
+        answers: for each method (n,) true sizes and (n,) estimates, in pixels.
+        constant: the best answer of one that looks at nothing, in pixels: drawn across.
+        largest: end of both axes, in pixels; estimates beyond it are drawn on it.
+        title: above them all.
+
+    Returns:
+        The figure, with the mean and the median absolute error of each method.
+
+    Raises:
+        ValueError: no method, or arrays that are not all (n,) with n at least 1.
+    """
+    if not answers:
+        raise ValueError("no method to draw; pass at least one")
+    columns = min(len(answers), 3)
+    rows = math.ceil(len(answers) / columns)
+    figure = _figure(3.9 * columns, 0.8 + 4.1 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for place in grid.flat[len(answers) :]:
+        place.set_axis_off()
+    for axes, (name, pair) in zip(grid.flat, answers.items(), strict=False):
+        true, found = (np.asarray(part, float) for part in pair)
+        if true.shape != found.shape or true.ndim != 1 or not true.size:
+            raise ValueError(
+                f"{name}: truth is {true.shape} and estimate {found.shape}; "
+                "pass two (n,) with n at least 1"
+            )
+        axes.plot([0, largest], [0, largest], color=_NEUTRAL, linestyle="--", zorder=0)
+        axes.axhline(constant, color=_LINE_COLOURS[1], linestyle=":", zorder=0)
+        axes.scatter(
+            true,
+            np.minimum(found, largest),
+            s=12,
+            alpha=0.5,
+            color=_LINE_COLOURS[0],
+            linewidths=0,
+            clip_on=False,
+        )
+        error = np.abs(found - true)
+        axes.set_title(
+            f"{name}, n = {true.size}\nmean |error| {error.mean():.2f} px, "
+            f"median {np.median(error):.2f} px",
+            fontsize=9,
+            parse_math=False,
+        )
+        axes.set(xlim=(0, largest), ylim=(0, largest), aspect="equal")
+        axes.set(xlabel="true size (px)", ylabel="estimated size (px)")
+    heading = f"{title}\ndashed: estimate = truth; dotted: best constant, {constant:g} px"
+    figure.suptitle(heading.strip(), fontsize=11, parse_math=False)
+    return figure
+
+
+def size_errors(
+    ranges: Mapping[str, int],
+    panels: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]],
+    *,
+    title: str = "",
+) -> "matplotlib.figure.Figure":
+    """Errors of the estimated sizes by the true size, a line for each method (host).
+
+    Args:
+        ranges: for each range of true sizes, "20-35" say, the number of sizes in it.
+        panels: for each condition and each method in it the mean absolute error in each range and
+            its standard error, in pixels; what is not finite leaves a gap.
+        title: above them all.
+
+    Returns:
+        The figure, a panel for each condition.
+
+    Raises:
+        ValueError: no panel, or arrays that are not as long as there are ranges.
+    """
+    if not panels or not ranges:
+        raise ValueError(
+            f"{len(panels)} panels of {len(ranges)} ranges; pass at least one of either"
+        )
+    places = np.arange(len(ranges), dtype=float)
+    figure = _figure(4.6 * len(panels) + 2.2, 4.6)
+    grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axes, (condition, lines) in zip(grid, panels.items(), strict=True):
+        for index, (name, pair) in enumerate(lines.items()):
+            mean, deviation = (np.asarray(part, float) for part in pair)
+            if mean.shape != places.shape or deviation.shape != places.shape:
+                raise ValueError(
+                    f"{condition}, {name}: errors {mean.shape} and deviations {deviation.shape} "
+                    f"for {len(ranges)} ranges; pass as many"
+                )
+            axes.errorbar(
+                # Side by side, so that no bar hides another.
+                places + 0.05 * (index - (len(lines) - 1) / 2),
+                mean,
+                yerr=np.nan_to_num(deviation),
+                marker="o",
+                markersize=3,
+                capsize=2,
+                label=name,
+                **_line(index),
+            )
+        axes.set_title(condition, fontsize=10, parse_math=False)
+        axes.set_xticks(places, [f"{name}\nn = {count}" for name, count in ranges.items()])
+        axes.tick_params(axis="x", labelsize=8)
+        axes.set(xlabel="true size (px)", ylabel="mean |error| ± standard error (px)")
+        axes.label_outer()
+    # After all are drawn: they share the axis, which then no longer grows.
+    grid[0].set_ylim(bottom=0)
+    handles, names = grid[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right upper", fontsize=8)
+    heading = f"{title}\nn = {sum(ranges.values())} sizes"
+    figure.suptitle(heading.strip(), fontsize=11, parse_math=False)
+    return figure
+
+
+def size_sheet(
+    images: Sequence[ArrayLike],
+    truths: Sequence[Sequence[float]],
+    answers: Sequence[Sequence[float] | None],
+    captions: Sequence[str],
+    *,
+    title: str = "",
+) -> "matplotlib.figure.Figure":
+    """Blurred photographs with the boxes of the true and the estimated kernel (host).
+
+    Args:
+        images: (H, W) each, in [0, 1].
+        truths: for each the kernel's height and width in pixels.
+        answers: likewise the estimates; None where there was no answer.
+        captions: one for each.
+        title: above them all.
+
+    Returns:
+        The figure; the boxes are in the photographs' middle and to their scale.
+
+    Raises:
+        ValueError: no image, or sequences of different lengths.
+    """
+    lengths = {len(images), len(truths), len(answers), len(captions)}
+    if len(lengths) != 1 or not len(images):
+        raise ValueError(
+            f"{len(images)} images, {len(truths)} truths, {len(answers)} answers and "
+            f"{len(captions)} captions; pass at least one and as many"
+        )
+    from matplotlib.patches import Rectangle
+
+    columns = min(len(images), 4)
+    rows = math.ceil(len(images) / columns)
+    figure = _figure(3.2 * columns, 0.8 + 3.3 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for place in grid.flat[len(images) :]:
+        place.set_axis_off()
+    both = (("truth", _LINE_COLOURS[4], "-"), ("estimate", _LINE_COLOURS[5], "--"))
+    panels = zip(grid.flat, images, truths, answers, captions, strict=False)
+    for axes, image, truth, answer, caption in panels:
+        picture = np.asarray(image)
+        _draw_image(axes, picture)
+        said = []
+        for (name, colour, style), size in zip(both, (truth, answer), strict=True):
+            if size is None:
+                said.append("no answer")
+                continue
+            height, width = (float(side) for side in size)
+            corner = ((n - side - 1) / 2 for n, side in zip(picture.shape, size, strict=True))
+            row, column = corner
+            axes.add_patch(
+                Rectangle(
+                    (column, row),
+                    width,
+                    height,
+                    fill=False,
+                    edgecolor=colour,
+                    linestyle=style,
+                    linewidth=1.8,
+                )
+            )
+            said.append(f"{name} {width:.0f} x {height:.0f}")
+        axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
+        axes.set_title(
+            f"{_filled(caption, 36)}\n{', '.join(said)} px", fontsize=8, parse_math=False
+        )
+    heading = f"{title}\nsolid: true width x height, dashed: estimated; n = {len(images)} images"
+    figure.suptitle(heading.strip(), fontsize=11, parse_math=False)
     return figure
 
 

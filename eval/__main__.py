@@ -8,7 +8,15 @@ import tyro
 
 from blurjax.images import ImageError
 from blurjax.weights import WeightsError
-from eval import blur_type, blur_type_recall, blur_type_seed, fit_blind, sharpness, sigma_map
+from eval import (
+    blur_type,
+    blur_type_recall,
+    blur_type_seed,
+    fit_blind,
+    kernel_size,
+    sharpness,
+    sigma_map,
+)
 
 
 def main() -> int:
@@ -18,6 +26,7 @@ def main() -> int:
         "blur_type_recall": blur_type_recall.evaluate,
         "blur_type_seed": blur_type_seed.evaluate,
         "fit_blind": fit_blind.evaluate,
+        "kernel_size": kernel_size.evaluate,
         "sharpness": sharpness.evaluate,
         "sigma_map": sigma_map.evaluate,
     }

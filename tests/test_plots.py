@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from blurjax import _analyze, blur_type, plots, sharpness, sigma_map
+from blurjax import _analyze, blur_type, kernel_size, plots, sharpness, sigma_map
 
 PARAMETERS = {
     "gaussian": {"sigma": 2.0},
@@ -48,6 +48,12 @@ def ramp(shape, status="ok"):
     return sharpness.Estimate(status, seen, seen > 0.5, float(np.mean(seen > 0.5)))
 
 
+def kernel(status="ok"):
+    """A kernel about twice as wide as high."""
+    interval = {"width": (12.0, 16.0), "height": (7.0, 8.0)}
+    return kernel_size.Estimate(status, 13.4, 7.5, interval, 15)
+
+
 def refused(reason):
     empty = np.zeros(0, int)
     return blur_type.Estimate(
@@ -80,7 +86,7 @@ def test_colours_come_in_the_order_of_the_labels():
 def test_analysis_says_what_was_found(label, shape):
     image = np.linspace(0, 1, math.prod(shape), dtype=np.float32).reshape(shape)
     answer = _analyze.Analysis(
-        estimate(label, PARAMETERS[label]), sigmas(shape[:2]), ramp(shape[:2])
+        estimate(label, PARAMETERS[label]), sigmas(shape[:2]), ramp(shape[:2]), kernel()
     )
     written = words(plots.analysis(image, answer, title="photo.png"))
     assert "Sigma map: 1.5 to 1.5 px (median 1.5, 5 to 95 %), known in 50 %" in written
@@ -91,10 +97,20 @@ def test_analysis_says_what_was_found(label, shape):
     assert "60 %" in written and "no dominant blur" in written
     assert f"Estimated PSF: {label}" in written
     assert "px" in written and "±" in written
+    assert "Motion kernel: 13.4 x 7.5 px 80 % within 12-16 x 7-8 px" in written
+
+
+def test_analysis_draws_the_kernel_in_its_band():
+    answer = _analyze.Analysis(refused("none"), sigmas((70, 70)), ramp((70, 70)), kernel())
+    axes = plots.analysis(np.zeros((70, 70), np.float32), answer).axes[-1]
+    sizes = [(box.get_width(), box.get_height()) for box in axes.patches]
+    assert sizes == [(16, 8), (12, 7), (13.4, 7.5)]
+    assert all(box.get_center() == pytest.approx((0, 0)) for box in axes.patches)
+    assert axes.get_xlim()[1] > 8 and axes.get_ylim()[0] > 4
 
 
 def test_analysis_of_a_sharp_image_draws_no_kernel():
-    answer = _analyze.Analysis(estimate("sharp", {}), sigmas((80, 90)), ramp((80, 90)))
+    answer = _analyze.Analysis(estimate("sharp", {}), sigmas((80, 90)), ramp((80, 90)), kernel())
     written = words(plots.analysis(np.full((80, 90), 0.5, np.float32), answer))
     assert "sharp: no kernel to draw" in written
 
@@ -104,18 +120,20 @@ def test_analysis_without_an_answer_gives_the_reason():
         refused("too little texture: 3 patches"),
         sigmas((70, 70), "too little texture: flat"),
         ramp((70, 70), "image is too small"),
+        kernel("needs 128x128"),
     )
     written = words(plots.analysis(np.zeros((70, 70), np.float32), answer))
     assert "Blur type unknown: too little texture: 3 patches" in written
     assert "Sigma map unknown: too little texture: flat" in written
     assert "Sharpness unknown: image is too small" in written and "outlined" not in written
+    assert "Motion kernel unknown: needs 128x128" in written and "within" not in written
     assert "Estimated PSF" not in written and "sigma (px)" not in written
 
 
 @pytest.mark.parametrize("title", ["$x_", "a" * 300 + ".png", "写真.png"])
 def test_any_file_name_can_be_a_title(tmp_path, title):
     answer = _analyze.Analysis(
-        estimate("motion", PARAMETERS["motion"]), sigmas((70, 70)), ramp((70, 70))
+        estimate("motion", PARAMETERS["motion"]), sigmas((70, 70)), ramp((70, 70)), kernel()
     )
     figure = plots.analysis(np.zeros((70, 70), np.float32), answer, title=title)
     assert plots.save(figure, tmp_path / "a.png").stat().st_size > 1000
@@ -399,6 +417,60 @@ def test_threshold_curves_have_a_panel_a_rule():
         plots.threshold_curves({"a": (factors, {"b": factors[1:]})}, n=1)
     with pytest.raises(ValueError, match="at least one"):
         plots.threshold_curves({}, n=1)
+
+
+def test_size_scatter_has_a_panel_a_method(tmp_path):
+    true = np.array([10.0, 50.0, 90.0])
+    answers = {f"method {i}_$": (true, true + i) for i in range(4)}
+    answers["far"] = (true, np.array([10.0, 50.0, 130.0]))
+    figure = plots.size_scatter(answers, constant=50.0, title="part_$")
+    written = words(figure)
+    assert "part_$" in written and "best constant, 50 px" in written and "n = 3" in written
+    assert "mean |error| 3.00 px, median 3.00 px" in written and "true size (px)" in written
+    # Drawn on the border, counted as it is.
+    assert "mean |error| 13.33 px, median 0.00 px" in written
+    shown = np.asarray(figure.axes[4].collections[0].get_offsets())
+    np.testing.assert_array_equal(shown[:, 1], [10, 50, 100])
+    np.testing.assert_array_equal(figure.axes[0].lines[1].get_ydata(), 50)
+    assert plots.save(figure, tmp_path / "a.png").stat().st_size > 1000
+    with pytest.raises(ValueError, match="at least one"):
+        plots.size_scatter({}, constant=1.0)
+    with pytest.raises(ValueError, match=r"a: truth is \(3,\) and estimate \(2,\)"):
+        plots.size_scatter({"a": (true, true[1:])}, constant=1.0)
+
+
+def test_size_errors_have_a_panel_a_condition():
+    means, bars = np.array([1.0, np.nan, 3.0]), np.array([0.1, np.nan, np.nan])
+    ranges = {"to 19": 3, "20-35": 0, "36-95": 4}
+    panels = {"noise 0": {"a_$": (means, bars)}, "noise 0.01": {"a_$": (means, bars)}}
+    figure = plots.size_errors(ranges, panels, title="part_$")
+    written = words(figure)
+    assert "n = 7 sizes" in written and "to 19 n = 3" in written and "a_$" in written
+    assert "noise 0.01" in written and "(px)" in written
+    np.testing.assert_array_equal(figure.axes[1].lines[0].get_ydata(), means)
+    with pytest.raises(ValueError, match=r"noise 0, a: errors \(2,\)"):
+        plots.size_errors(ranges, {"noise 0": {"a": (means[1:], bars)}})
+    with pytest.raises(ValueError, match="at least one"):
+        plots.size_errors(ranges, {})
+
+
+def test_size_sheet_draws_both_boxes_in_the_middle():
+    image = np.full((101, 151), 0.5, np.float32)
+    figure = plots.size_sheet(
+        [image] * 5, [(21, 31)] * 5, [(11.4, 41.0), None, *[(3, 3)] * 3], ["one_$"] * 5, title="t"
+    )
+    written = words(figure)
+    assert "n = 5 images" in written and "truth 31 x 21, estimate 41 x 11 px" in written
+    assert "no answer" in written and "one_$" in written
+    first, second = figure.axes[0].patches
+    # Rows 40 to 60 about row 50, from edge to edge; columns 60 to 90 about column 75.
+    assert first.get_bbox().bounds == pytest.approx((59.5, 39.5, 31, 21))
+    assert second.get_bbox().bounds == pytest.approx((54.5, 44.3, 41, 11.4))
+    assert len(figure.axes[1].patches) == 1
+    with pytest.raises(ValueError, match="at least one"):
+        plots.size_sheet([], [], [], [])
+    with pytest.raises(ValueError, match="2 captions"):
+        plots.size_sheet([image], [(1, 1)], [None], ["a", "b"])
 
 
 def test_device_arrays_are_drawn_too():
