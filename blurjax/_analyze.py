@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from blurjax import blur_type, sharpness, sigma_map
+from blurjax import blur_type, kernel_size, sharpness, sigma_map
 
 Weights = Mapping[str, str | Path]
 """Weights files or checkpoints by the name of their system."""
@@ -23,9 +23,11 @@ class Analysis(NamedTuple):
     """Gaussian blur at each pixel, and where it is known."""
     sharpness: sharpness.Estimate
     """Which parts are sharp."""
+    kernel_size: kernel_size.Estimate
+    """Width and height of the kernel, where it is motion that blurred it."""
 
 
-MIN_SIZE = min(blur_type.MIN_SIZE, sigma_map.MIN_SIZE, sharpness.MIN_SIZE)
+MIN_SIZE = min(blur_type.MIN_SIZE, sigma_map.MIN_SIZE, sharpness.MIN_SIZE, kernel_size.MIN_SIZE)
 """The image side, in pixels, below which no system has an answer."""
 
 
@@ -37,8 +39,8 @@ def analyze(image: np.ndarray | jax.Array, *, weights: Weights | None = None) ->
 
     Args:
         image: (H, W) gray or (H, W, 3) RGB; floats in [0, 1], or uint8 or uint16.
-        weights: for each system named in it ("blur_type", "sigma_map", "sharpness"), the file to
-            use instead of the shipped weights.
+        weights: for each system named in it ("blur_type", "sigma_map", "sharpness",
+            "kernel_size"), the file to use instead of the shipped weights.
 
     Returns:
         `Analysis`.
@@ -72,6 +74,7 @@ def analyze(image: np.ndarray | jax.Array, *, weights: Weights | None = None) ->
         blur_type=blur_type.estimate(image, *variables("blur_type")),
         sigma_map=sigma_map.estimate(image, *variables("sigma_map")),
         sharpness=sharpness.estimate(image, *variables("sharpness")),
+        kernel_size=kernel_size.estimate(image, *variables("kernel_size")),
     )
 
 
@@ -90,6 +93,7 @@ LOADERS: dict[str, Callable[[str | Path | None], tuple[Any, Any]]] = {
     "blur_type": blur_type.load,
     "sigma_map": sigma_map.load,
     "sharpness": _load_detector,
+    "kernel_size": kernel_size.load,
 }
 """Of each system, how its weights are read; None means the shipped ones."""
 
@@ -173,6 +177,34 @@ def share_phrase(sharp_fraction: float) -> str:
     return f"{percent(sharp_fraction)} of the pixels are sharp"
 
 
+def kernel_size_phrase(estimate: kernel_size.Estimate) -> str:
+    """A kernel's size in words, such as "13.4 x 8.1 px (width x height; 80 % within 12-15 x 7-10)"
+    (host); why it is not known, if so."""
+    if estimate.status != "ok":
+        return estimate.status
+    return f"{size_phrase(estimate)} (width x height; {interval_phrase(estimate)})"
+
+
+def size_phrase(estimate: kernel_size.Estimate) -> str:
+    """Width and height of a kernel in words, such as "13.4 x 8.1 px" (host)."""
+    size = f"{estimate.width:.1f} x {estimate.height:.1f} px"
+    # Not everybody knows that a kernel of one pixel does nothing.
+    still = round(max(estimate.width, estimate.height)) == 1
+    return f"no motion, {size}" if still else size
+
+
+def interval_phrase(estimate: kernel_size.Estimate) -> str:
+    """Where width and height may lie, such as "80 % within 12-15 x 7-10" (host).
+
+    In whole pixels, as kernels have them.
+    """
+    spans = []
+    for side in ("width", "height"):
+        low, high = (f"{end:.0f}" for end in estimate.interval[side])
+        spans.append(low if low == high else f"{low}-{high}")
+    return f"{percent(kernel_size.COVERAGE)} within {' x '.join(spans)}"
+
+
 def percent(probability: float) -> str:
     """A probability or a share in [0, 1] in whole percent, never rounded to certainty (host)."""
     if probability > 0.995:
@@ -230,8 +262,27 @@ def _sharpness_summary(estimate: sharpness.Estimate) -> dict[str, Any]:
     }
 
 
+def _kernel_size_summary(estimate: kernel_size.Estimate) -> dict[str, Any]:
+    known = estimate.status == "ok"
+    return {
+        "status": estimate.status,
+        **{
+            side: {
+                "value": getattr(estimate, side) if known else None,
+                "low": estimate.interval[side][0] if known else None,
+                "high": estimate.interval[side][1] if known else None,
+                "unit": "pixel",
+            }
+            for side in ("width", "height")
+        },
+        "interval_probability": kernel_size.COVERAGE,
+        "size": estimate.size if known else None,
+    }
+
+
 _SUMMARIES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "blur_type": _blur_type_summary,
     "sigma_map": _sigma_map_summary,
     "sharpness": _sharpness_summary,
+    "kernel_size": _kernel_size_summary,
 }

@@ -40,8 +40,8 @@ class Failure(Exception):
 
 @dataclass(frozen=True)
 class Analyze:
-    """Tell what blur is in images: its type, its parameters, where how much, what is sharp, and how
-    sure that is.
+    """Tell what blur is in images: its type, its parameters, where how much, what is sharp, how
+    large the kernel of a motion is, and how sure that is.
 
     Example: blurjax analyze photo.jpg holiday/ --out answers
     """
@@ -63,7 +63,7 @@ class Analyze:
         tyro.conf.arg(metavar="[SYSTEM=]FILE", help_behavior_hint="(repeatable)"),
     ] = ()
     """Weights (.npz) or a training checkpoint instead of the shipped ones, for SYSTEM blur_type,
-    sigma_map or sharpness; without SYSTEM for the blur type."""
+    sigma_map, sharpness or kernel_size; without SYSTEM for the blur type."""
 
 
 @dataclass(frozen=True)
@@ -308,6 +308,7 @@ def _answer(file: Path, weights: dict[str, Path], place: _Place | None) -> _Answ
         *_blur_type_lines(file, analysis.blur_type),
         f"  sigma map: {_analyze.sigma_phrase(analysis.sigma_map)}",
         f"  sharpness: {_analyze.sharpness_phrase(analysis.sharpness)}",
+        f"  motion kernel: {_analyze.kernel_size_phrase(analysis.kernel_size)}",
     ]
     return _Answer(entry, "\n".join(lines), "")
 

@@ -123,6 +123,25 @@ def sigma_stand_in(monkeypatch, tmp_path):
 
 
 @pytest.fixture
+def kernel_size_stand_in(monkeypatch, tmp_path):
+    """A weights file for kernel_size whose network sees a kernel 13.4 px wide and 8.1 px high in
+    every image, within 12 to 15 and 7 to 10 px."""
+    from blurjax import kernel_size, weights
+    from blurjax.kernel_size import _estimate
+
+    def fixed(variables, gray, config, *, inside, decoding=None):
+        return kernel_size.Prediction(*np.float32([[[8.1, 13.4]], [[7, 12]], [[10, 15]]]))
+
+    monkeypatch.setattr(_estimate, "_predict", fixed)
+    return weights.save(
+        tmp_path / "weights" / "kernel_size.npz",
+        {"params": {"none": np.zeros(1)}},
+        kernel_size.Config(),
+        {"note": "no network"},
+    )
+
+
+@pytest.fixture
 def sharpness_stand_in(monkeypatch, tmp_path):
     """A weights file for sharpness whose network sees it rise from 0 at the left to 1 at the
     right: where only what is made of the map matters."""

@@ -7,21 +7,22 @@ import numpy as np
 import pytest
 
 import blurjax
-from blurjax import _analyze, blur_type, sharpness, sigma_map, weights
+from blurjax import _analyze, blur_type, kernel_size, sharpness, sigma_map, weights
 
 
 @pytest.fixture
 def texture():
-    return np.random.default_rng(0).uniform(size=(96, 128)).astype(np.float32)
+    return np.random.default_rng(0).uniform(size=(128, 160)).astype(np.float32)
 
 
 @pytest.fixture
-def chosen(stand_in, sigma_stand_in, sharpness_stand_in):
+def chosen(stand_in, sigma_stand_in, sharpness_stand_in, kernel_size_stand_in):
     """Weights for every system."""
     return {
         "blur_type": stand_in,
         "sigma_map": sigma_stand_in,
         "sharpness": sharpness_stand_in,
+        "kernel_size": kernel_size_stand_in,
     }
 
 
@@ -40,6 +41,12 @@ def sharp_in(share):
     return sharpness.Estimate("ok", seen, seen > 0.5, float(np.mean(seen > 0.5)))
 
 
+def kernel_of(width, height):
+    """An estimate of a kernel's size, to within a pixel either way, but not below 1."""
+    interval = {"width": (max(width - 1, 1), width + 1), "height": (max(height - 1, 1), height + 1)}
+    return kernel_size.Estimate("ok", width, height, interval, 15)
+
+
 def made_up(label, parameters):
     return _analyze.Analysis(
         blur_type.Estimate(
@@ -55,6 +62,7 @@ def made_up(label, parameters):
         ),
         sigmas(True),
         sharp_in(0.38),
+        kernel_of(13.4, 8.1),
     )
 
 
@@ -66,6 +74,8 @@ def test_a_textured_image_gets_an_answer(chosen, texture, colour):
     assert {system.status for system in analysis} == {"ok"}
     assert analysis.sharpness.sharpness.shape == texture.shape
     assert analysis.sharpness.sharp_fraction == 0.5
+    # Exact in float32 only.
+    assert (analysis.kernel_size.width, analysis.kernel_size.height) == pytest.approx((13.4, 8.1))
     assert analysis.sigma_map.sigma.shape == texture.shape and analysis.sigma_map.valid.all()
     assert estimate.label in blur_type.LABELS
     np.testing.assert_allclose(estimate.probabilities.sum(), 1)
@@ -81,7 +91,7 @@ def test_the_same_image_as_integers_gets_the_same_answer(chosen, texture):
 
 
 @pytest.mark.parametrize(
-    ("shape", "reason"), [((20, 200), "20x200 pixels"), ((100, 100), "too little texture")]
+    ("shape", "reason"), [((20, 200), "20x200 pixels"), ((130, 130), "too little texture")]
 )
 def test_no_answer_comes_with_its_reason(chosen, shape, reason):
     image = np.full(shape, 0.5, np.float32)
@@ -89,6 +99,9 @@ def test_no_answer_comes_with_its_reason(chosen, shape, reason):
     assert all(reason in system.status for system in analysis)
     rows = _analyze.summary(analysis)
     assert rows["sharpness"]["sharp_fraction"] is None
+    assert rows["kernel_size"]["width"]["value"] is rows["kernel_size"]["size"] is None
+    # NaN is no JSON.
+    json.dumps(rows, allow_nan=False)
     row = rows["blur_type"]
     assert row["label"] == "unknown" and row["parameters"] == {} and row["patches"] == 0
 
@@ -104,6 +117,7 @@ def test_what_is_no_image_is_refused(chosen, image):
 def test_a_system_without_an_answer_does_not_stop_the_others(chosen, texture):
     analysis = blurjax.analyze(texture[:40], weights=chosen)
     assert "blur_type needs at least 64x64" in analysis.blur_type.status
+    assert "40x160 pixels; kernel_size needs at least 128x128" in analysis.kernel_size.status
     assert analysis.sigma_map.status == analysis.sharpness.status == "ok"
     assert _analyze.MIN_SIZE == sigma_map.MIN_SIZE == sharpness.MIN_SIZE == 32
 
@@ -164,6 +178,37 @@ def test_sharpness_in_words(share, shown):
     assert _analyze.sharpness_phrase(seen) == shown
     assert _analyze._sharpness_summary(seen) == {"status": "ok", "sharp_fraction": share}
     assert _analyze.sharpness_phrase(seen._replace(status="too small")) == "too small"
+
+
+def test_summary_of_a_kernel_size_keeps_width_and_height_apart():
+    row = _analyze._kernel_size_summary(kernel_of(13.4, 8.0))
+    assert row == {
+        "status": "ok",
+        "width": {"value": 13.4, "low": 12.4, "high": 14.4, "unit": "pixel"},
+        "height": {"value": 8.0, "low": 7.0, "high": 9.0, "unit": "pixel"},
+        "interval_probability": 0.8,
+        "size": 15,
+    }
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        ((13.4, 8.1), "13.4 x 8.1 px (width x height; 80 % within 12-14 x 7-9)"),
+        ((1.2, 1.0), "no motion, 1.2 x 1.0 px (width x height; 80 % within 1-2 x 1-2)"),
+        # Along the columns alone.
+        ((1.0, 9.0), "1.0 x 9.0 px (width x height; 80 % within 1-2 x 8-10)"),
+    ],
+)
+def test_kernel_size_in_words(size, shown):
+    found = kernel_of(*size)
+    assert _analyze.kernel_size_phrase(found) == shown
+    assert _analyze.kernel_size_phrase(found._replace(status="too small")) == "too small"
+
+
+def test_an_interval_within_a_pixel_is_one_number():
+    found = kernel_of(5.0, 8.0)._replace(interval={"width": (4.6, 5.4), "height": (1.0, 1.2)})
+    assert _analyze.interval_phrase(found) == "80 % within 5 x 1"
 
 
 def test_every_system_has_a_summary():

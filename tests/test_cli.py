@@ -19,16 +19,20 @@ import blurjax
 from blurjax import blur_type, cli, data, images, imaging, psf, weights
 
 RNG = np.random.default_rng(7)
-TEXTURE = RNG.integers(0, 256, (96, 128, 3)).astype(np.uint8)
+TEXTURE = RNG.integers(0, 256, (128, 160, 3)).astype(np.uint8)
 
 
 @pytest.fixture
-def analyze(stand_in, sigma_stand_in, sharpness_stand_in, capsys):
+def analyze(stand_in, sigma_stand_in, sharpness_stand_in, kernel_size_stand_in, capsys):
     """Runs `blurjax analyze` with those weights: exit status, stdout, stderr."""
 
     def run(*arguments):
-        maps = f"sigma_map={sigma_stand_in}", f"sharpness={sharpness_stand_in}"
-        chosen = [part for one in (str(stand_in), *maps) for part in ("--weights", one)]
+        others = (
+            f"sigma_map={sigma_stand_in}",
+            f"sharpness={sharpness_stand_in}",
+            f"kernel_size={kernel_size_stand_in}",
+        )
+        chosen = [part for one in (str(stand_in), *others) for part in ("--weights", one)]
         status = cli.main(["analyze", *chosen, *map(str, arguments)])
         captured = capsys.readouterr()
         return status, captured.out, captured.err
@@ -109,7 +113,7 @@ FORMATS = {
     "gray.jpg": TEXTURE[..., 0],
     "rgb.tif": TEXTURE,
     "deep_gray.png": TEXTURE[..., 0].astype(np.uint16) * 257,
-    "rgba.png": np.concatenate([TEXTURE, np.full((96, 128, 1), 200, np.uint8)], axis=-1),
+    "rgba.png": np.concatenate([TEXTURE, np.full((128, 160, 1), 200, np.uint8)], axis=-1),
     "palette.png": Image.fromarray(TEXTURE).quantize(32),
 }
 
@@ -121,7 +125,7 @@ def test_every_kind_of_file_gets_an_answer(tmp_path, analyze, name):
     assert (status, err) == (0, "")
     (entry,) = json.loads(out)
     assert entry["path"] == str(file)
-    assert (entry["width"], entry["height"]) == (128, 96)
+    assert (entry["width"], entry["height"]) == (160, 128)
     row = entry["blur_type"]
     assert row["status"] == "ok" and row["label"] in blur_type.LABELS
     assert list(row["probabilities"]) == list(blur_type.LABELS)
@@ -132,13 +136,15 @@ def test_every_kind_of_file_gets_an_answer(tmp_path, analyze, name):
     assert entry["sigma_map"]["status"] == "ok" and entry["sigma_map"]["unit"] == "pixel"
     assert math.isclose(entry["sigma_map"]["sigma_median"], 1.5, abs_tol=0.01)
     assert entry["sharpness"] == {"status": "ok", "sharp_fraction": 0.5}
+    assert entry["kernel_size"]["status"] == "ok" and entry["kernel_size"]["size"] == 15
+    assert entry["kernel_size"]["width"]["value"] == pytest.approx(13.4)
 
 
 def test_text_names_file_type_parameters_and_patches(tmp_path, analyze):
     file = picture(tmp_path / "a.png")
     status, out, err = analyze(file)
     assert (status, err) == (0, "")
-    answer, parameters, sigma, sharp = out.splitlines()
+    answer, parameters, sigma, sharp, kernel = out.splitlines()
     assert answer.startswith(f"{file}: ")
     label, probability = answer.removeprefix(f"{file}: ").split(", ")
     assert label in blur_type.LABELS
@@ -148,6 +154,7 @@ def test_text_names_file_type_parameters_and_patches(tmp_path, analyze):
         "  sigma map: 0.6 to 2.4 px (median 1.5, 5 to 95 %), known in > 99 % of the pixels"
     )
     assert sharp == "  sharpness: 50 % of the pixels are sharp"
+    assert kernel == "  motion kernel: 13.4 x 8.1 px (width x height; 80 % within 12-15 x 7-10)"
 
 
 def test_a_folder_means_every_image_in_it(tmp_path, analyze):
@@ -159,20 +166,21 @@ def test_a_folder_means_every_image_in_it(tmp_path, analyze):
 
 
 def test_too_little_texture_is_an_answer(tmp_path, analyze):
-    file = picture(tmp_path / "flat.png", np.full((90, 90), 128, np.uint8))
+    file = picture(tmp_path / "flat.png", np.full((130, 130), 128, np.uint8))
     status, out, err = analyze(file)
     assert (status, err) == (0, "")
-    assert out.startswith(f"{file}: blur type unknown\n") and out.count("too little texture") == 3
+    assert out.startswith(f"{file}: blur type unknown\n") and out.count("too little texture") == 4
 
 
 def test_an_image_too_small_for_one_system_is_answered_by_the_others(tmp_path, analyze):
     file = picture(tmp_path / "small.png", TEXTURE[:40, :50])
     status, out, err = analyze(file)
     assert (status, err) == (0, "")
-    first, reason, sigma, sharp = out.splitlines()
+    first, reason, sigma, sharp, kernel = out.splitlines()
     assert first == f"{file}: blur type unknown"
     assert "40x50 pixels; blur_type needs at least 64x64" in reason
     assert "known in" in sigma and "of the pixels are sharp" in sharp
+    assert "40x50 pixels; kernel_size needs at least 128x128" in kernel
 
 
 def test_sixteen_bit_colour_is_read(tmp_path, analyze):
@@ -194,14 +202,18 @@ def test_a_warning_of_the_reader_is_a_line_and_no_error(tmp_path, analyze, monke
 
 
 def test_shipped_weights_recognise_uniform_motion_blur(
-    tmp_path, capsys, sigma_stand_in, sharpness_stand_in
+    tmp_path, capsys, sigma_stand_in, sharpness_stand_in, kernel_size_stand_in
 ):
     """With the shipped weights: a real photograph, blurred by a motion of known length."""
     photograph, file = data.embedded_path("coffee.png"), tmp_path / "moved.png"
     assert cli.main(["blur", str(photograph), "--motion", "9", "30", "--out", str(file)]) == 0
     capsys.readouterr()
-    maps = f"sigma_map={sigma_stand_in}", f"sharpness={sharpness_stand_in}"
-    chosen = [part for one in maps for part in ("--weights", one)]
+    others = (
+        f"sigma_map={sigma_stand_in}",
+        f"sharpness={sharpness_stand_in}",
+        f"kernel_size={kernel_size_stand_in}",
+    )
+    chosen = [part for one in others for part in ("--weights", one)]
     assert cli.main(["analyze", str(file), "--json", *chosen]) == 0
     (entry,) = json.loads(capsys.readouterr().out)
     assert entry["blur_type"]["status"] == "ok"
@@ -265,7 +277,7 @@ def test_the_others_are_still_analysed_and_keep_their_order(tmp_path, analyze):
     assert entries == json.loads((out_dir / "report.json").read_text())
     for entry, kind in zip(entries[1:-1], BROKEN, strict=True):
         if kind == "tiny":
-            for system in ("blur_type", "sigma_map", "sharpness"):
+            for system in ("blur_type", "sigma_map", "sharpness", "kernel_size"):
                 assert BROKEN[kind] in entry[system]["status"]
         else:
             assert BROKEN[kind] in entry["error"] and "blur_type" not in entry
@@ -283,9 +295,14 @@ def test_weights_that_cannot_be_read(tmp_path, capsys, kind):
 
 
 def test_weights_are_named_by_their_system(
-    tmp_path, capsys, stand_in, sigma_stand_in, sharpness_stand_in
+    tmp_path, capsys, stand_in, sigma_stand_in, sharpness_stand_in, kernel_size_stand_in
 ):
-    every = {"blur_type": stand_in, "sigma_map": sigma_stand_in, "sharpness": sharpness_stand_in}
+    every = {
+        "blur_type": stand_in,
+        "sigma_map": sigma_stand_in,
+        "sharpness": sharpness_stand_in,
+        "kernel_size": kernel_size_stand_in,
+    }
     chosen = [part for pair in every.items() for part in ("--weights", "=".join(map(str, pair)))]
     file = str(picture(tmp_path / "a.png"))
     # What follows a file of weights is an image, not another one.
@@ -337,7 +354,7 @@ def test_out_holds_pictures_and_a_report(tmp_path, analyze):
     assert report[0]["sharpness"]["picture"] == {"file": "a_sharpness.png", "unit": "1 / 255"}
     with Image.open(out_dir / "a_sharpness.png") as plane:
         assert plane.mode == "L"
-        expected = np.tile(np.linspace(0, 255, 128), (96, 1))
+        expected = np.tile(np.linspace(0, 255, 160), (128, 1))
         np.testing.assert_allclose(np.asarray(plane), expected, atol=0.51)
 
 
@@ -350,7 +367,7 @@ def test_sigma_maps_are_written_with_what_is_unknown(tmp_path, analyze):
     status, out, _ = analyze(file, flat, "--out", out_dir)
     assert status == 0 and "2 pictures, 1 sigma map, 1 sharpness map and report.json" in out
     sigma = np.load(out_dir / "half_sigma.npy")
-    assert sigma.dtype == np.float32 and sigma.shape == (96, 128)
+    assert sigma.dtype == np.float32 and sigma.shape == (128, 160)
     known = np.isfinite(sigma)
     assert known[:, :60].all() and not known[:, 80:].any()
     with Image.open(out_dir / "half_sigma.png") as plane:

@@ -44,6 +44,7 @@ def test_the_examples_are_those_documented():
         "custom_family",
         "defocus_map",
         "demo",
+        "kernel_size",
         "motion_descent",
         "sharpness",
         "varying_ramp",
@@ -86,6 +87,28 @@ def test_the_face_is_sharp_and_what_is_behind_it_is_not(tmp_path, capsys):
         assert face.mean() > 0.9 and behind.mean() < 0.1, method
         assert f"{found.sharp_fraction:.0%} of the pixels are sharp" in said
         assert_is_picture(tmp_path / f"chelsea_{method}.png", width=600)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("float32")
+def test_the_sizes_of_known_shakes_are_found(tmp_path, capsys):
+    module = load("kernel_size")
+    cases = module.main(tmp_path)
+    said = capsys.readouterr().out
+    assert [max(case.truth) for case in cases] == [extent for _, extent in module.SHAKES]
+    errors, held = [], []
+    for case in cases:
+        assert case.answer.status == "ok"
+        found = (case.answer.width, case.answer.height)
+        for true, size, side in zip(case.truth, found, ("width", "height"), strict=True):
+            low, high = case.answer.interval[side]
+            errors.append(abs(size - true))
+            # A kernel has whole pixels.
+            held.append(low - 0.5 <= true <= high + 0.5)
+            assert f"{size:.1f} ({low:.0f}-{high:.0f})" in said
+    # By guessing the middle, 48, the median error is about 25.
+    assert np.median(errors) < 4 and sum(held) >= 5
+    assert_is_picture(tmp_path / "kernel_size.png", width=1000)
 
 
 @pytest.mark.slow

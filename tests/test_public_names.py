@@ -9,8 +9,8 @@ import pytest
 import blurjax
 
 ROOMS = [
-    "blur_type", "data", "features", "images", "imaging", "metrics", "nn", "psf", "sharpness",
-    "sigma_map", "weights",
+    "blur_type", "data", "features", "images", "imaging", "kernel_size", "metrics", "nn", "psf",
+    "sharpness", "sigma_map", "weights",
 ]  # fmt: skip
 
 # Others build on these: removing one breaks scripts outside this repository.
@@ -25,6 +25,7 @@ PROMISED = {
     },
     "sigma_map": {"Config", "init", "apply", "loss", "sample", "predict", "estimate", "load"},
     "sharpness": {"Config", "init", "apply", "loss", "sample", "predict", "estimate", "load"},
+    "kernel_size": {"Config", "init", "apply", "loss", "sample", "predict", "estimate", "load"},
     "data": {"embedded", "folder", "split", "dead_leaves"},
 }  # fmt: skip
 

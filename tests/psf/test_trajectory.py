@@ -193,6 +193,21 @@ def test_the_extent_is_exact_in_the_longer_axis(labelled):
     assert (label == EXTENTS).mean() >= 0.98, label
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_extent_can_be_of_either_axis(labelled, axis):
+    path = np.asarray(by_key(0, shape=(19, 7), extent=EXTENTS, axis=axis))
+    span = np.ptp(path, axis=-2)
+    np.testing.assert_allclose(span[..., axis], np.broadcast_to(EXTENTS - 1, (19, 7)), rtol=2e-6)
+    # The same paths, scaled: the other axis may be the longer.
+    assert (span[..., 1 - axis] / span[..., axis]).max() > 1.5
+    before = np.ptp(np.asarray(labelled), axis=-2)
+    np.testing.assert_allclose(
+        span[..., 0] / span[..., 1], before[..., 0] / before[..., 1], rtol=1e-9
+    )
+    with pytest.raises(ValueError, match="axis is 2"):
+        psf.sample_trajectory(jax.random.key(0), extent=9.0, axis=2)
+
+
 def test_a_path_does_not_depend_on_its_batch(labelled):
     np.testing.assert_allclose(by_key(0, extent=3.0), labelled[0, 0], atol=1e-9)
     assert np.abs(labelled[0, 6] - labelled[18, 6]).max() > 1
