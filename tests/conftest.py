@@ -129,10 +129,11 @@ def kernel_size_stand_in(monkeypatch, tmp_path):
     from blurjax import kernel_size, weights
     from blurjax.kernel_size import _estimate
 
-    def fixed(variables, gray, config, *, inside, decoding=None):
+    def fixed(variables, seen, config, *, decoding=None):
         return kernel_size.Prediction(*np.float32([[[8.1, 13.4]], [[7, 12]], [[10, 15]]]))
 
-    monkeypatch.setattr(_estimate, "_predict", fixed)
+    monkeypatch.setattr(_estimate, "_views", lambda images, config, *, inside: images)
+    monkeypatch.setattr(_estimate, "_read", fixed)
     return weights.save(
         tmp_path / "weights" / "kernel_size.npz",
         {"params": {"none": np.zeros(1)}},

@@ -11,7 +11,7 @@ import numpy as np
 
 from blurjax import _load, images
 from blurjax.kernel_size._config import MIN_SIZE, PATCH, Config
-from blurjax.kernel_size.model import Variables, predict
+from blurjax.kernel_size.model import Variables, read, views
 
 LARGEST_IMAGE = 1280
 """Of larger images the middle is looked at, so many pixels a side: no kernel is seen better in
@@ -70,7 +70,8 @@ def load(name: str | Path | None = None) -> tuple[Variables, Config]:
 
 # Only the package's own file: any other may be written again under the same name.
 _shipped = functools.cache(load)
-_predict = jax.jit(predict, static_argnames=("config", "decoding"))
+_views = jax.jit(views, static_argnames="config")
+_read = jax.jit(read, static_argnames=("config", "decoding"))
 
 
 def estimate(
@@ -132,9 +133,8 @@ def estimate(
     inside = np.array([gray.shape])
     beyond = [(0, -side % _MULTIPLE) for side in gray.shape]
     padded = np.pad(gray, beyond).astype(np.float32)
-    found = jax.device_get(
-        _predict(variables, jnp.asarray(padded)[None], config, inside=inside, decoding=decoding)
-    )
+    seen = _views(jnp.asarray(padded)[None], config, inside=inside)
+    found = jax.device_get(_read(variables, seen, config, decoding=decoding))
     height, width = (1 + margin) * found.size[0]
     ends = (1 + margin) * np.stack([found.low[0], found.high[0]], axis=1)
     return Estimate(

@@ -186,10 +186,10 @@ def _run(
     # Flax's layers compute, and keep their parameters, in float32.
     x = images.astype(jnp.float32)
     if config.body == "correlation":
-        maps = features.correlation_maps(x, lags=config.lags, inside=inside)
-        # The height is the width of the transposed image, whose maps are these.
-        logits = said("correlation", jnp.concatenate([features.transposed_maps(maps), maps]))
-        joint = jnp.swapaxes(logits.reshape(2, len(images), -1), 0, 1)
+        # Whole images, or already what `views` makes of them.
+        seen = x if x.ndim == 4 else views(x, config, inside=inside)
+        logits = said("correlation", seen)
+        joint = jnp.swapaxes(logits.reshape(2, len(seen) // 2, -1), 0, 1)
         return Scores(jax.nn.log_softmax(joint).astype(images.dtype)), state
     if images.shape[1:] != (PATCH, PATCH):
         raise ValueError(
@@ -428,21 +428,58 @@ def predict(
         >>> kernel_size.predict(variables, jnp.zeros((3, 130, 150)), config).size.shape
         (3, 2)
     """
+    return read(variables, views(images, config, inside=inside), config, decoding=decoding)
+
+
+def views(
+    images: Images, config: Config, *, inside: Int[Array, "n 2"] | None = None
+) -> Float[Array, "..."]:
+    """What the networks see of whole images, for the height and, after all of these, for the width.
+
+    Apart from `read`, so that of images of many sizes only this little part is compiled anew.
+
+    Args:
+        images, config, inside: as for `predict`.
+
+    Returns:
+        Maps (2 n, 3, 2 lags, lags), or patches (2 n, 128, 128).
+
+    Raises:
+        ValueError: images that are too small.
+
+    Gradient: exact but for the choice of the patch.
+    """
     least = MIN_SIZE if config.body == "correlation" else PATCH + 1
     if min(images.shape[1:]) < least:
         raise ValueError(
             f"images are {images.shape[1]}x{images.shape[2]} pixels; kernel_size needs at least "
             f"{least}x{least}"
         )
-    scale = variables["state"]["answer"]["scale"]
     if config.body == "correlation":
-        scores = apply(variables, images, config, inside=inside)
-        return Prediction(*decode(scores, config, scale, decoding=decoding))
-    answers = []
-    for x, within in (
-        (jnp.swapaxes(images, 1, 2), None if inside is None else inside[:, ::-1]),
-        (images, inside),
-    ):
-        scores = apply(variables, patches(x, config, inside=within), config)
-        answers.append(decode(scores, config, scale, decoding=decoding))
-    return Prediction(*(jnp.stack(pair, axis=1) for pair in zip(*answers, strict=True)))
+        maps = features.correlation_maps(images, lags=config.lags, inside=inside)
+        # The height is the width of the transposed image, whose maps are these.
+        return jnp.concatenate([features.transposed_maps(maps), maps])
+    turned = None if inside is None else inside[:, ::-1]
+    heights = patches(jnp.swapaxes(images, 1, 2), config, inside=turned)
+    return jnp.concatenate([heights, patches(images, config, inside=inside)])
+
+
+def read(
+    variables: Variables, seen: Array, config: Config, *, decoding: str | None = None
+) -> Prediction:
+    """The sizes that the networks read from what `views` shows them.
+
+    Args:
+        variables, config, decoding: as for `predict`.
+        seen: (2 n, ...), from `views`.
+
+    Returns:
+        `Prediction` of the n images.
+
+    Gradient: exact almost everywhere.
+    """
+    scores = _run(variables, seen, config, train=False)[0]
+    answer = decode(scores, config, variables["state"]["answer"]["scale"], decoding=decoding)
+    if config.body != "correlation":
+        answer = tuple(x.reshape(2, -1).T for x in answer)  # type: ignore[assignment]
+    return Prediction(*answer)

@@ -21,12 +21,17 @@ def answering(monkeypatch):
     """The network says 11 px high, within 9 and 14, and 20 px wide, within 16 and 30."""
     seen = []
 
-    def known(variables, images, config, *, inside, decoding):
-        seen.append((images, inside, decoding))
+    def looking(images, config, *, inside):
+        seen.append((images, inside))
+        return images
+
+    def known(variables, views, config, *, decoding):
+        assert decoding is None
         size, low, high = (jnp.array([pair]) for pair in ((11.0, 20.0), (9.0, 16.0), (14.0, 30.0)))
         return kernel_size.Prediction(size, low, high)
 
-    monkeypatch.setattr(_estimate, "_predict", known)
+    monkeypatch.setattr(_estimate, "_views", looking)
+    monkeypatch.setattr(_estimate, "_read", known)
     return seen
 
 
@@ -40,8 +45,8 @@ def test_an_answer_has_names_and_a_size_for_the_kernels_array(answering, photogr
     assert found.status == "ok" and (found.width, found.height) == (20, 11)
     assert found.interval == {"width": (16, 30), "height": (9, 14)}
     assert found.size == 21
-    images, inside, decoding = answering[0]
-    assert images.shape == (1, 256, 192) and decoding is None
+    images, inside = answering[0]
+    assert images.shape == (1, 256, 192)
     np.testing.assert_array_equal(inside, [[200, 170]])
     np.testing.assert_array_equal(images[0, :200, :170], photograph)
 
@@ -59,7 +64,7 @@ def test_a_margin_widens_everything(answering, photograph):
 def test_of_large_images_the_middle_is_looked_at(answering):
     image = np.random.default_rng(0).random((1500, 140), np.float32)
     kernel_size.estimate(image, {}, CONFIG)
-    images, inside, _ = answering[0]
+    images, inside = answering[0]
     np.testing.assert_array_equal(inside, [[1280, 140]])
     np.testing.assert_array_equal(images[0, :, :140], image[110:1390])
 
@@ -96,16 +101,19 @@ def test_weights_come_from_files_and_checkpoints(variables, photograph, tmp_path
         kernel_size.load(tmp_path / "none.npz")
 
 
-def test_the_shipped_weights_find_a_shake():
-    """Both of them, on a photograph that they have not seen, to within what they say."""
-    points = psf.sample_trajectory(jax.random.key(5), num_samples=1000, extent=21.0, axis=1)
-    kernel = psf.trajectory(points, size=61)
-    assert psf.extent(kernel)[1] == 21
-    sharp = jnp.asarray(data.embedded("test")[0])
-    blurred = np.asarray(imaging.blur(sharp, kernel.astype(sharp.dtype), boundary="valid"))
-    found = kernel_size.estimate(np.clip(blurred, 0, 1))
-    assert found.width == pytest.approx(21, abs=4)
-    low, high = found.interval["width"]
-    assert low <= 21 <= high and high - low < 20
+def test_the_shipped_weights_find_shakes():
+    """On a photograph that they have not seen."""
+    keys = jax.vmap(jax.random.key)(jnp.arange(3))
+    points = jax.vmap(
+        lambda key: psf.sample_trajectory(key, num_samples=1000, extent=21.0, axis=1)
+    )(keys)
+    kernels = psf.trajectory(points, size=61)
+    np.testing.assert_array_equal(psf.extent(kernels)[:, 1], 21)
+    sharp = jnp.asarray(data.embedded("test")[1])
+    blurred = imaging.blur(sharp, kernels.astype(sharp.dtype), boundary="valid")
+    found = [kernel_size.estimate(np.clip(image, 0, 1)) for image in np.asarray(blurred)]
+    assert np.median([abs(each.width - 21) for each in found]) < 2
+    held = [each.interval["width"][0] <= 21 <= each.interval["width"][1] for each in found]
+    assert sum(held) >= 2
     with pytest.raises(ValueError, match=r"cascade.*without variables"):
-        kernel_size.estimate(blurred, config=Config(body="cascade"))
+        kernel_size.estimate(blurred[0], config=Config(body="cascade"))

@@ -11,9 +11,9 @@ and the same with the other presets. What each took on one core of two, the othe
     control       1700 steps   984 s
     regressor     1700 steps   1042 s
 
-The published widths were not trained: no accelerator was at hand. By arithmetic (3.6 million samples
-of 50 MB of memory traffic; two passes of 3 GFLOP each; 1000 steps of each path one after another)
-`seed` takes about half an hour on a GPU of 30 TFLOP/s and 2 TB/s.
+The published widths were not trained: no accelerator was at hand. By arithmetic (3.6 million
+samples of 50 MB of memory traffic; two passes of 3 GFLOP each; 1000 steps of each path one after
+another) `seed` takes about half an hour on a GPU of 30 TFLOP/s and 2 TB/s.
 """
 
 from dataclasses import dataclass, field
