@@ -21,7 +21,7 @@ Variables = dict[str, Any]
 _FACTORS = (1.0, 1.25, 1.6, 2.0, 3.0)
 _CHECKS, _CHUNK = 240, 20
 # Drawn of a cascade's run; of the others' the last.
-_SHOWN = ("coarse_loss", "fine_loss", "coarse_accuracy", "fine_accuracy", "loss")
+_SHOWN = ("coarse_loss", "fine_loss", "coarse_accuracy", "fine_accuracy", "abe (pixel)")
 
 
 def train(

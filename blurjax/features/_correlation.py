@@ -140,8 +140,8 @@ def _faded(images: Array, inside: Array | None) -> Array:
 def _near_lags(spectra: Array, shape: tuple[int, int], lags: int) -> Array:
     """`irfft2` of real spectra (..., H, W // 2 + 1), of which only the near lags are wanted.
 
-    As products with matrices of cosines and sines, of even and odd parts in the row frequency: a
-    fifth of the time of the transforms on a CPU, and what other devices do best.
+    As products with matrices of cosines and sines, of even and odd parts in the row frequency: less
+    work than the transforms, of which most lags are not wanted (benchmarks/kernel_size.py).
     """
     height, width = shape
     dtype = spectra.dtype
