@@ -20,8 +20,9 @@ Variables = dict[str, Any]
 # Factors by which photographs are reduced: what is soft at the pixel is sharp at a larger one.
 _FACTORS = (1.0, 1.25, 1.6, 2.0, 3.0)
 _CHECKS, _CHUNK = 240, 20
-# Drawn of a cascade's run; of the others' the last.
-_SHOWN = ("coarse_loss", "fine_loss", "coarse_accuracy", "fine_accuracy", "abe (pixel)")
+# Drawn of a cascade's run, and of the others'.
+_STAGES = ("coarse_loss", "fine_loss", "coarse_accuracy", "fine_accuracy")
+_WHOLE = ("loss", "abe (pixel)")
 
 
 def train(
@@ -99,7 +100,7 @@ def train(
     variables = calibrate(variables, checks, plan.config)
     with (run.workdir / "metrics.jsonl").open(encoding="utf-8") as lines:
         found = [json.loads(line) for line in lines]
-    shown = _SHOWN if plan.config.body == "cascade" else _SHOWN[-1:]
+    shown = _STAGES if plan.config.body == "cascade" else _WHOLE
     figure = plots.convergence(found, shown, title=f"kernel_size, {preset}")
     run.say(f"convergence in {plots.save(figure, run.workdir / 'convergence.png')}")
 
