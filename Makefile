@@ -43,7 +43,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 doctest: $(READY)
-	$(BIN)/python -m pytest --doctest-modules blurjax
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest -n auto --dist loadfile --doctest-modules blurjax
 
 check: lint types doctest test
 

@@ -96,9 +96,9 @@ def init(key: PRNGKey, config: Config) -> Variables:
     Example:
         >>> import jax
         >>> from blurjax import kernel_size
-        >>> config = kernel_size.Config(body="cascade", depth=10, width=4)
-        >>> sorted(kernel_size.init(jax.random.key(0), config)["params"])
-        ['coarse', 'fine0', 'fine1', 'fine2', 'fine3', 'fine4']
+        >>> config = kernel_size.Config(channels=8)
+        >>> sorted(kernel_size.init(jax.random.key(0), config))
+        ['params', 'state']
     """
     if config.body == "correlation":
         like = jnp.zeros((1, len(features.CORRELATION_MAPS), 2 * config.lags, config.lags))

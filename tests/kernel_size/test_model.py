@@ -88,6 +88,7 @@ def test_the_cascade_multiplies_probabilities(patches):
         np.testing.assert_allclose(fine[:, which == i].sum(axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_training_the_cascade_shows_each_fine_network_its_own_part(patches):
     """The loss of training equals the one of all networks on all patches, where statistics are
     fixed; and it moves every network's statistics."""
@@ -107,6 +108,7 @@ def test_training_the_cascade_shows_each_fine_network_its_own_part(patches):
     np.testing.assert_allclose(measured.metrics["coarse_accuracy"], right, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [SINGLE, REGRESSOR], ids=["single", "regressor"])
 def test_the_controls_have_a_loss_of_their_own(config, patches):
     v, batch = variables(config), batch_of(patches)
@@ -219,7 +221,9 @@ def test_quantiles_and_ways_to_decode():
 # ---- transformations and errors
 
 
-@pytest.mark.parametrize("config", [WHOLE, SINGLE], ids=["whole", "single"])
+@pytest.mark.parametrize(
+    "config", [WHOLE, pytest.param(SINGLE, marks=pytest.mark.slow)], ids=["whole", "single"]
+)
 def test_gradients_are_finite_and_not_zero(config):
     v = variables(config)
     image = jax.random.uniform(jax.random.key(2), (1, 131, 130), jnp.float32)
@@ -251,20 +255,3 @@ def test_bad_sizes_are_refused(patches):
     for wrong in ({"body": "deep"}, {"depth": 34}, {"input": "x"}, {"width": 2}, {"lags": 100}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Config(**wrong)
-
-
-def test_one_step_of_the_published_cascade_is_possible():
-    """Shapes alone: its arrays are not made."""
-    config = Config(body="cascade")
-    v = jax.eval_shape(lambda: kernel_size.init(jax.random.key(0), config))
-    batch = jax.eval_shape(
-        lambda sharp: kernel_size.sample(jax.random.key(0), sharp, config, n=10),
-        jnp.zeros((2, 240, 300), jnp.uint8),
-    )
-    gradient = jax.eval_shape(
-        jax.grad(lambda p, v, b: kernel_size.loss({**v, "params": p}, b, config)[0]),
-        v["params"],
-        v,
-        batch,
-    )
-    assert jax.tree.map(lambda x: x.shape, gradient) == jax.tree.map(lambda x: x.shape, v["params"])

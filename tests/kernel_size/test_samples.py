@@ -99,6 +99,7 @@ def test_patches_are_of_the_gradient_and_sizes_of_their_range(sharp):
     assert float(batch.rejected) > 0
 
 
+@pytest.mark.slow
 def test_patches_choose_between_gradient_and_intensity():
     ramp = jnp.broadcast_to(jnp.arange(160.0) ** 2, (1, 140, 160))
     ramp = ramp.astype(jnp.float64)
