@@ -28,8 +28,6 @@ _ASKED = tuple(range(5, 96, 2))
 _LEAST = kernel_size.PATCH + 1
 # Kernels drawn at once, and how often, until one is no longer than 95 px across either.
 _AT_ONCE, _ATTEMPTS = 8, 100
-# Each shape compiles anew: as `estimate` does, images are padded to multiples of this.
-_STEP = 64
 _EVERY = 10
 _SHEET = 8
 _SIDES = ((1024, 1024), (480, 640))
@@ -143,7 +141,7 @@ class _System:
 
     def __call__(self, image: np.ndarray, method: str) -> _Answer:
         if method == "automap":
-            padded, inside = _padded(image)
+            padded, inside = kernel_size.framed(files.as_gray(image))
             found = (1 + self.margin) * np.asarray(_automap(padded, inside=inside))[0]
             return _Answer("ok", (float(found[0]), float(found[1])))
         body, decoding = _METHODS[method]
@@ -162,7 +160,7 @@ class _System:
     def coarse(self, image: np.ndarray) -> list[int]:
         """The range that the cascade's coarse network holds most probable, of height and width."""
         variables, config = self._weights["cascade"]
-        padded, inside = _padded(image)
+        padded, inside = kernel_size.framed(files.as_gray(image))
         both = [
             _patches(jnp.swapaxes(padded, 1, 2), config, inside=inside[:, ::-1]),
             _patches(padded, config, inside=inside),
@@ -175,15 +173,6 @@ _automap = jax.jit(kernel_size.automap)
 _patches = jax.jit(kernel_size.patches, static_argnames="config")
 _apply = jax.jit(kernel_size.apply, static_argnames="config")
 _extent = jax.jit(psf.extent, static_argnames="fraction")
-
-
-def _padded(image: np.ndarray) -> tuple[jax.Array, np.ndarray]:
-    """What `estimate` looks at: the middle, in the upper left corner of a larger array."""
-    gray = files.as_gray(image)
-    top, left = (max(0, side - kernel_size.LARGEST_IMAGE) // 2 for side in gray.shape)
-    gray = gray[top : top + kernel_size.LARGEST_IMAGE, left : left + kernel_size.LARGEST_IMAGE]
-    beyond = [(0, -side % _STEP) for side in gray.shape]
-    return jnp.asarray(np.pad(gray, beyond), jnp.float32)[None], np.array([gray.shape])
 
 
 def evaluate(

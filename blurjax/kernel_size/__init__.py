@@ -2,7 +2,7 @@
 
 from blurjax.kernel_size._baselines import automap
 from blurjax.kernel_size._config import MIN_SIZE, PATCH, RANGES, Config, range_of, sizes
-from blurjax.kernel_size._estimate import LARGEST_IMAGE, Estimate, estimate, load
+from blurjax.kernel_size._estimate import LARGEST_IMAGE, Estimate, estimate, framed, load
 from blurjax.kernel_size.model import (
     COVERAGE,
     DECODINGS,
@@ -35,6 +35,7 @@ __all__ = [
     "automap",
     "decode",
     "estimate",
+    "framed",
     "init",
     "load",
     "loss",

@@ -1,8 +1,13 @@
 """The system's configuration, and the sizes that its networks tell apart."""
 
+import functools
+import operator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+
+from blurjax._typing import Array
 
 BODIES = ("correlation", "cascade", "single", "regressor")
 
@@ -66,10 +71,16 @@ def sizes(config: Config) -> np.ndarray:
     return np.array(_PUBLISHED)
 
 
-def range_of(size: np.ndarray) -> np.ndarray:
-    """The number of the cascade's range, 0 to 4, that holds each of some sizes in pixels."""
-    tops = np.array([top for _, top in RANGES])
-    return np.minimum(np.searchsorted(tops, size), len(RANGES) - 1)
+T = TypeVar("T", np.ndarray, Array)
+
+
+def range_of(size: T) -> T:
+    """The number of the cascade's range, 0 to 4, that holds each of some sizes in pixels.
+
+    Those below the first range count to it, those above the last to that.
+    """
+    above = [(size > top).astype(int) for _, top in RANGES[:-1]]
+    return functools.reduce(operator.add, above)
 
 
 def members(index: int) -> np.ndarray:

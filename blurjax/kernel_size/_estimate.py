@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from blurjax import _load, images
+from blurjax import _load
+from blurjax import images as files
 from blurjax.kernel_size._config import MIN_SIZE, PATCH, Config
 from blurjax.kernel_size.model import Variables, read, views
 
@@ -17,7 +18,7 @@ LARGEST_IMAGE = 1280
 """Of larger images the middle is looked at, so many pixels a side: no kernel is seen better in
 more."""
 
-# Images are padded to multiples of this, so that few programs are compiled.
+# See `framed`.
 _MULTIPLE = 64
 # Standard deviation of the gray levels below which there is nothing to see.
 _FLAT = 1 / 255
@@ -111,7 +112,7 @@ def estimate(
     """
     if not (math.isfinite(margin) and margin >= 0):
         raise ValueError(f"margin is {margin}; it is a share of the size: pass 0 or more, 0.2 say")
-    gray = images.as_gray(image)
+    gray = files.as_gray(image)
     if variables is None:
         variables, shipped = _shipped()
         if config not in (None, shipped):
@@ -126,14 +127,11 @@ def estimate(
             f"image is {gray.shape[0]}x{gray.shape[1]} pixels; kernel_size needs at least "
             f"{least}x{least}"
         )
-    top, left = (max(0, side - LARGEST_IMAGE) // 2 for side in gray.shape)
-    gray = gray[top : top + LARGEST_IMAGE, left : left + LARGEST_IMAGE]
-    if float(np.std(gray)) < _FLAT:
+    images, inside = framed(gray)
+    rows, columns = inside[0]
+    if float(np.std(images[0, :rows, :columns])) < _FLAT:
         return _refuse("too little texture: the image is flat")
-    inside = np.array([gray.shape])
-    beyond = [(0, -side % _MULTIPLE) for side in gray.shape]
-    padded = np.pad(gray, beyond).astype(np.float32)
-    seen = _views(jnp.asarray(padded)[None], config, inside=inside)
+    seen = _views(jnp.asarray(images), config, inside=inside)
     found = jax.device_get(_read(variables, seen, config, decoding=decoding))
     height, width = (1 + margin) * found.size[0]
     ends = (1 + margin) * np.stack([found.low[0], found.high[0]], axis=1)
@@ -147,6 +145,24 @@ def estimate(
         },
         size=2 * math.ceil((max(width, height) - 1) / 2 - 1e-6) + 1,
     )
+
+
+def framed(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The part of an image that `estimate` looks at, as a batch of one for `predict` (host).
+
+    Args:
+        gray: (H, W), in [0, 1].
+
+    Returns:
+        (1, h, w) float32, h and w multiples of 64, so that few programs are compiled: the image's
+        middle, at most 1280 pixels a side, in the upper left corner; and `inside`, (1, 2).
+
+    Source: our choice.
+    """
+    top, left = (max(0, side - LARGEST_IMAGE) // 2 for side in gray.shape)
+    gray = gray[top : top + LARGEST_IMAGE, left : left + LARGEST_IMAGE]
+    beyond = [(0, -side % _MULTIPLE) for side in gray.shape]
+    return np.pad(gray, beyond).astype(np.float32)[None], np.array([gray.shape])
 
 
 def _refuse(status: str) -> Estimate:

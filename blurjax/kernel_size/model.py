@@ -27,8 +27,8 @@ COVERAGE = 0.8
 """Share of the kernels whose size the interval is to hold."""
 DECODINGS = ("median", "expectation", "hard")
 
-# Standard deviation of the labels over the sizes, in pixels.
-_LABEL = {"correlation": 1.5, "cascade": 0.0, "single": 0.0}
+# Standard deviation of the correlation network's labels over the sizes, in pixels.
+_LABEL = 1.5
 # The regressor's numbers are in these units.
 _CENTRE, _SPREAD = 45.0, 25.0
 _FINE = tuple(f"fine{i}" for i in range(len(RANGES)))
@@ -243,7 +243,7 @@ def loss(
         normalisation's averages moved on.
 
     Raises:
-        ValueError: a batch of another kind of network.
+        ValueError: whole images for residual networks; a batch that the five ranges do not share.
 
     Gradient: exact, to variables.
 
@@ -267,7 +267,7 @@ def loss(
     if config.body == "correlation":
         assert scores.joint is not None
         both = jnp.broadcast_to(weight[:, None], truth.shape)
-        value = mean(_cross_entropy(scores.joint, truth, classes, _LABEL[config.body]), both)
+        value = mean(_cross_entropy(scores.joint, truth, classes, _LABEL), both)
         error = jnp.abs(decode(scores, config, jnp.ones((), jnp.float32))[0] - truth)
         return value, Aux({"loss": value, "abe": mean(error, both)}, state)
     width = truth[:, 1]
@@ -279,7 +279,7 @@ def loss(
 
     # The cascade.
     assert scores.coarse is not None and scores.fine is not None
-    number = _range(width)
+    number = range_of(width)
     coarse = mean(_picked(scores.coarse, number), weight)
     right = mean((jnp.argmax(scores.coarse, -1) == number).astype(jnp.float32), weight)
     own = [slice(i * len(width) // parts, (i + 1) * len(width) // parts) for i in range(parts)]
@@ -307,12 +307,6 @@ def loss(
         "abe": abe,
     }
     return coarse + fine, Aux(metrics, state)
-
-
-def _range(size: Array) -> Array:
-    """`range_of`, traced."""
-    tops = jnp.array([top for _, top in RANGES[:-1]], size.dtype)
-    return jnp.sum(size[..., None] > jnp.broadcast_to(tops, (*size.shape, len(tops))), axis=-1)
 
 
 def _picked(log: Array, index: Array) -> Array:

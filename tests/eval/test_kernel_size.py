@@ -245,14 +245,6 @@ def test_margin_and_runtime(folder, estimator, monkeypatch):
     assert set(result["runtime"]["methods"]["automap"]) == {"1024 x 1024", "640 x 480"}
 
 
-def test_the_middle_is_padded_as_estimate_does_it():
-    image = np.zeros((1300, 70), np.float32)
-    image[10:1290] = 0.5
-    padded, inside = protocol._padded(image)
-    assert padded.shape == (1, 1280, 128) and inside.tolist() == [[1280, 70]]
-    assert float(padded[0, :, :70].min()) == 0.5 and float(padded[0, :, 70:].max()) == 0
-
-
 def test_the_coarse_stage_is_asked_for_height_then_width(monkeypatch, estimator):
     config = kernel_size.Config(body="cascade")
     monkeypatch.setattr(kernel_size, "load", lambda name=None: ("cascade", config))

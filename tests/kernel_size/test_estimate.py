@@ -117,3 +117,11 @@ def test_the_shipped_weights_find_shakes():
     assert sum(held) >= 2
     with pytest.raises(ValueError, match=r"cascade.*without variables"):
         kernel_size.estimate(blurred[0], config=Config(body="cascade"))
+
+
+def test_the_middle_of_an_image_is_framed():
+    image = np.zeros((1300, 70), np.float32)
+    image[10:1290] = 0.5
+    padded, inside = kernel_size.framed(image)
+    assert padded.shape == (1, 1280, 128) and inside.tolist() == [[1280, 70]]
+    assert float(padded[0, :, :70].min()) == 0.5 and float(padded[0, :, 70:].max()) == 0
