@@ -1,6 +1,7 @@
 """What lies outside the image: the boundary conditions by name."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,7 @@ def canonical(boundary: str) -> str:
 
 def pad(
     image: ArrayLike,
-    width: int | tuple[int, int],
+    width: int | tuple[int | tuple[int, int], int | tuple[int, int]],
     boundary: str = "reflect",
     *,
     channel_axis: int | None = None,
@@ -60,14 +61,15 @@ def pad(
     Args:
         image: (..., H, W) floats, any range; with `channel_axis` one more axis.
         width: pixels to add on each of the four sides, >= 0: one number, or one for the rows
-            (above and below) and one for the columns (left and right). Static.
+            (above and below) and one for the columns (left and right), each of which may be a
+            pair (above, below) or (left, right). Static.
         boundary: "reflect", "mirror", "nearest" (or "edge"), "wrap" (or "circular"),
             "constant" (zeros), "smooth", or "valid", which adds nothing. Static.
         channel_axis: the axis of `image` that holds colours; None for gray images. Static.
 
     Returns:
-        (..., H + 2 width, W + 2 width) in the dtype of `image`, which is its centre; the
-        channel axis stays where it was.
+        (..., H + 2 width, W + 2 width) in the dtype of `image`, which is its centre (or, of
+        uneven pairs, H + above + below, W + left + right); the channel axis stays where it was.
 
     Raises:
         TypeError: the image is not floating point.
@@ -91,24 +93,33 @@ def pad(
         [[3.2 1.6 0.  4.  8.  6.4 4.8]]
     """
     boundary = canonical(boundary)
-    widths = width if isinstance(width, tuple) else (width, width)
-    if len(widths) != 2 or not all(isinstance(n, int | np.integer) and n >= 0 for n in widths):
-        raise ValueError(
-            f"width={width!r}, but one adds a whole number of pixels, 0 or more; give an int, or "
-            "one for the rows and one for the columns"
-        )
-    rows, columns = widths
+    rows, columns = _pairs(width)
     image = as_image(image, min_ndim=2 if channel_axis is None else 3)
     if channel_axis is not None:
         axis = channel_from_end(image, channel_axis)
         return jnp.moveaxis(pad(jnp.moveaxis(image, axis, -3), (rows, columns), boundary), -3, axis)
-    if boundary == "valid" or rows == columns == 0:
+    if boundary == "valid" or rows == columns == (0, 0):
         return image
     if boundary == "smooth":
         working = image.astype(working_dtype(image.dtype))
         return _pad_smoothly(working, rows, columns).astype(image.dtype)
     lead = [(0, 0)] * (image.ndim - 2)
-    return jnp.pad(image, [*lead, (rows, rows), (columns, columns)], mode=_PAD_MODES[boundary])
+    return jnp.pad(image, [*lead, rows, columns], mode=_PAD_MODES[boundary])
+
+
+def _pairs(width: Any) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(above, below), (left, right)."""
+    both = width if isinstance(width, tuple) else (width, width)
+    pairs = [side if isinstance(side, tuple) else (side, side) for side in both]
+    numbers = [n for pair in pairs for n in pair]
+    whole = all(isinstance(n, int | np.integer) and n >= 0 for n in numbers)
+    if len(pairs) != 2 or len(numbers) != 4 or not whole:
+        raise ValueError(
+            f"width={width!r}, but one adds a whole number of pixels, 0 or more; give an int, or "
+            "one for the rows and one for the columns"
+        )
+    above, below, left, right = map(int, numbers)
+    return (above, below), (left, right)
 
 
 def channel_from_end(image: Array, channel_axis: int) -> int:
@@ -126,19 +137,19 @@ def channel_from_end(image: Array, channel_axis: int) -> int:
 
 
 @functools.partial(jax.jit, static_argnames=("rows", "columns"))
-def _pad_smoothly(image: Array, rows: int, columns: int) -> Array:
+def _pad_smoothly(image: Array, rows: tuple[int, int], columns: tuple[int, int]) -> Array:
     """The smooth extension, see `pad`."""
     # On the torus there is one gap below the image, one beside it, and a corner:
     #     image  beside
     #     below  corner
-    below = _fill(image[..., -1, :], image[..., 0, :], 2 * rows, free=True)
-    beside = _fill(image[..., :, -1], image[..., :, 0], 2 * columns, free=True).mT
+    below = _fill(image[..., -1, :], image[..., 0, :], sum(rows), free=True)
+    beside = _fill(image[..., :, -1], image[..., :, 0], sum(columns), free=True).mT
     # All four sides of the corner are given: the sum of two solutions, each of which has two
     # of them and is 0 on the others.
-    corner = _fill(beside[..., -1, :], beside[..., 0, :], 2 * rows, free=False)
-    corner += _fill(below[..., :, -1], below[..., :, 0], 2 * columns, free=False).mT
+    corner = _fill(beside[..., -1, :], beside[..., 0, :], sum(rows), free=False)
+    corner += _fill(below[..., :, -1], below[..., :, 0], sum(columns), free=False).mT
     torus = jnp.block([[image, beside], [below, corner]])
-    return jnp.roll(torus, (rows, columns), (-2, -1))
+    return jnp.roll(torus, (rows[0], columns[0]), (-2, -1))
 
 
 def _fill(first: Array, last: Array, n: int, *, free: bool) -> Array:

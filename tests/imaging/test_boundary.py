@@ -46,6 +46,25 @@ def test_pad_agrees_with_numpy(boundary):
     np.testing.assert_array_equal(imaging.pad(image, (3, 7), boundary=boundary), expected)
 
 
+@pytest.mark.parametrize("boundary", ["mirror", "smooth"])
+def test_uneven_widths_show_a_part_of_the_even(boundary):
+    image = _random((6, 7))
+    uneven = imaging.pad(image, ((1, 3), (0, 4)), boundary)
+    assert uneven.shape == (10, 11)
+    even = imaging.pad(image, (2, 2), boundary)
+    # Of the same torus, turned.
+    if boundary == "smooth":
+        np.testing.assert_allclose(uneven, np.roll(even, (-1, -2), (0, 1)), atol=1e-12)
+    else:
+        np.testing.assert_array_equal(uneven, np.pad(image, ((1, 3), (0, 4)), "reflect"))
+
+
+@pytest.mark.parametrize("width", [-1, (2, -1), ((0, -1), 0)])
+def test_widths_that_mean_nothing_are_refused(width):
+    with pytest.raises(ValueError, match="whole number of pixels"):
+        imaging.pad(_random((4, 5)), width)
+
+
 def test_pad_of_nothing():
     image = _random((4, 5))
     for boundary in ("reflect", "smooth"):
