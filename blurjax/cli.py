@@ -68,30 +68,24 @@ class Analyze:
 
 @dataclass(frozen=True)
 class Blur:
-    """Make a blurred copy of an image, with one of three known blurs.
+    """Make a blurred copy of an image, with a blur of known form or with a kernel from a file.
 
-    Example: blurjax blur photo.jpg --motion 9 30 --out blurred.png
+    The copy has the bits, the EXIF and the colour profile of the image, as far as its format can.
+
+    Example: blurjax blur photo.jpg --psf motion:9,30deg --out blurred.png
     """
 
     image: Annotated[
         Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE", help_behavior_hint="")
     ]
     """The image file."""
+    psf: Annotated[str, tyro.conf.arg(metavar="PSF", help_behavior_hint="")]
+    """The blur: gaussian:SIGMA, motion:LENGTH,ANGLE or defocus:RADIUS, in pixels and in degrees
+    counter-clockwise from the horizontal; or a file of a kernel (.png, .npy, .mat)."""
     out: Annotated[Path, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
-    """The PNG, JPEG or TIFF file to write, with 8 bits a channel."""
-    gaussian: Annotated[
-        float | None, tyro.conf.arg(metavar="SIGMA", help_behavior_hint="(one of three)")
-    ] = None
-    """Gaussian blur: standard deviation in pixels."""
-    motion: Annotated[
-        tuple[float, float] | None,
-        tyro.conf.arg(metavar="LENGTH ANGLE", help_behavior_hint="(one of three)"),
-    ] = None
-    """Motion blur: length in pixels; angle in degrees, counter-clockwise from the horizontal."""
-    defocus: Annotated[
-        float | None, tyro.conf.arg(metavar="RADIUS", help_behavior_hint="(one of three)")
-    ] = None
-    """Defocus: radius of the disc in pixels."""
+    """The PNG, JPEG or TIFF file to write."""
+    overwrite: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Replace FILE if it exists."""
     noise: Annotated[float, tyro.conf.arg(metavar="S")] = 0.0
     """Standard deviation of Gaussian noise, where white is 1; always the same noise."""
     linear: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
@@ -395,66 +389,33 @@ def _with_progress(jobs: Sequence[T]) -> Iterator[T]:
 
 
 def _blur(arguments: Blur) -> int:
-    from blurjax import images
-    from blurjax._analyze import blur_phrase
-
-    label, parameters = _chosen(arguments)
     if not 0 <= arguments.noise < math.inf:
         raise Failure(f"--noise is {arguments.noise}; it must be finite and 0 or more", 2)
-    if arguments.out.exists() and arguments.out.resolve() == arguments.image.resolve():
-        raise Failure(f"{arguments.out}: is the input itself; choose another --out")
+    blur = _parse_psf(arguments.psf)
+    sources = [arguments.image, *([blur] if isinstance(blur, Path) else [])]
+    _check_target(arguments.out, sources, overwrite=arguments.overwrite)
     try:
         image = _read(arguments.image, linear=arguments.linear)
-        blurred, size = _blurred(image, label, parameters, arguments.noise, arguments.linear)
-        images.write(arguments.out, blurred)
+        kernel = _kernel(blur, min(image.shape[:2]))
+        blurred = _blurred(image, kernel.values, arguments.noise, arguments.linear)
+        bits = _write_like(arguments.out, blurred, arguments.image)
     except ValueError as error:
         raise Failure(_one_line(error)) from error
     light = "linear light" if arguments.linear else "values as stored"
     noise = f", noise {arguments.noise:g}" if arguments.noise else ""
+    size = len(kernel.values)
     print(
-        f"{arguments.out}: {arguments.image.name} blurred by {blur_phrase(label, parameters)} "
-        f"({size} x {size} kernel, {light}{noise})"
+        f"{arguments.out}: {arguments.image.name} blurred by {kernel.phrase} "
+        f"({size} x {size} kernel, {light}{noise}), {bits} bits a channel"
     )
     return 0
 
 
-def _chosen(arguments: Blur) -> tuple[str, dict[str, float]]:
-    """The one blur that was asked for, in pixels and radians."""
-    blurs: dict[str, dict[str, float]] = {}
-    if arguments.gaussian is not None:
-        blurs["gaussian"] = {"sigma": arguments.gaussian}
-    if arguments.motion is not None:
-        length, degrees = arguments.motion
-        blurs["motion"] = {"length": length, "angle": math.radians(degrees)}
-    if arguments.defocus is not None:
-        blurs["defocus"] = {"radius": arguments.defocus}
-    if len(blurs) != 1:
-        given = " and ".join(f"--{name}" for name in blurs) or "none"
-        raise Failure(f"give exactly one of --gaussian, --motion and --defocus; got {given}", 2)
-    return blurs.popitem()
-
-
-# How many pixels a blur of parameter 1 extends over, nearly.
-_EXTENT = {"gaussian": 8, "motion": 1, "defocus": 2}
-
-
-def _blurred(
-    image: np.ndarray, label: str, parameters: dict[str, float], noise: float, linear: bool
-) -> tuple[np.ndarray, int]:
-    """The blurred image, and the size of the kernel."""
+def _blurred(image: np.ndarray, kernel: np.ndarray, noise: float, linear: bool) -> np.ndarray:
     import jax
 
-    from blurjax import imaging, psf
+    from blurjax import imaging
 
-    values = tuple(parameters.values())
-    side = min(image.shape[:2])
-    # NaN passes here; `support` has the better words for it.
-    if _EXTENT[label] * values[0] > side:
-        raise ValueError(
-            f"a {label} blur of {values[0]:g} px does not fit in {side} px; less is more"
-        )
-    size = psf.support(label, *values, mass=0.9999 if label == "gaussian" else 1.0)
-    kernel = getattr(psf, label)(*values, size=size)
     blurred = imaging.blur(image, kernel, channel_axis=-1 if image.ndim == 3 else None)
     if linear:
         blurred = imaging.encode(blurred)
@@ -462,22 +423,168 @@ def _blurred(
         planes = jax.numpy.moveaxis(blurred, -1, 0) if image.ndim == 3 else blurred
         noisy = imaging.add_noise(jax.random.key(0), planes, noise)
         blurred = jax.numpy.moveaxis(noisy, 0, -1) if image.ndim == 3 else noisy
-    return np.asarray(blurred), size
+    return np.asarray(blurred)
 
 
-# ---- both
+# ---- blurs, as they are spelt
+
+
+class _Named(NamedTuple):
+    """A blur of known form."""
+
+    label: str
+    parameters: dict[str, float]
+    """In pixels and radians."""
+
+
+class _Kernel(NamedTuple):
+    """The kernel that --psf asks for."""
+
+    values: np.ndarray
+    phrase: str
+    """What it is, for people."""
+
+
+# What each blur takes after the colon, under the names of `blurjax.psf`.
+_SPELT = {
+    "gaussian": {"sigma": "SIGMA"},
+    "motion": {"length": "LENGTH", "angle": "ANGLE"},
+    "defocus": {"radius": "RADIUS"},
+}
+# How many pixels a blur of parameter 1 extends over, nearly.
+_EXTENT = {"gaussian": 8, "motion": 1, "defocus": 2}
+
+
+def _parse_psf(text: str) -> _Named | Path:
+    """A blur as --psf spells it, or the file that holds its kernel."""
+    label, colon, rest = text.partition(":")
+    # A name with a colon is a blur, whatever files there are; ./gaussian:2 would be a file.
+    if label not in _SPELT or not colon:
+        if os.path.exists(text):
+            return Path(text)
+        if label not in _SPELT:
+            known = ", ".join(_spelling(name) for name in _SPELT)
+            raise Failure(
+                f"--psf {text}: neither a known blur nor a file; use {known} or a file of a kernel",
+                2,
+            )
+    names = list(_SPELT[label])
+    words = rest.split(",")
+    if len(words) != len(names) or not all(word.strip() for word in words):
+        count = "one number" if len(names) == 1 else f"{len(names)} numbers"
+        raise Failure(f"--psf {text}: {label} takes {count}; write {_spelling(label)}", 2)
+    parameters = {
+        name: _parse_number(text, name, word.strip())
+        for name, word in zip(names, words, strict=True)
+    }
+    if "angle" in parameters:
+        parameters["angle"] = math.radians(parameters["angle"])
+    return _Named(label, parameters)
+
+
+def _spelling(label: str) -> str:
+    return f"{label}:{','.join(_SPELT[label].values())}"
+
+
+def _parse_number(text: str, name: str, word: str) -> float:
+    """One parameter; angles in degrees, whether they say so or not."""
+    unit = "degrees" if name == "angle" else "pixels"
+    digits = word.removesuffix("deg") if name == "angle" else word
+    try:
+        value = float(digits)
+    except ValueError:
+        raise Failure(f"--psf {text}: {name} is {word!r}; give a number of {unit}", 2) from None
+    if not math.isfinite(value):
+        raise Failure(f"--psf {text}: {name} is {value}; it must be finite, in {unit}", 2)
+    if value < 0 and name != "angle":
+        raise Failure(f"--psf {text}: {name} is {value:g}; it must be 0 or more, in {unit}", 2)
+    return value
+
+
+def _kernel(blur: _Named | Path, side: int) -> _Kernel:
+    """The kernel of a blur, for an image of which `side` is the shorter side.
+
+    Raises:
+        ValueError: it is larger than the image, or its file cannot be read.
+    """
+    if isinstance(blur, Path):
+        from blurjax import images
+
+        with _warnings_as_lines():
+            values = images.read_psf(blur)
+        _check_fits(f"the {len(values)} x {len(values)} kernel in {blur}", len(values), side)
+        return _Kernel(values.astype(np.float32), f"the kernel in {blur.name}")
+
+    from blurjax import psf
+    from blurjax._analyze import blur_phrase
+
+    label, parameters = blur
+    numbers = tuple(parameters.values())
+    _check_fits(f"a {label} blur of {numbers[0]:g} px", _EXTENT[label] * numbers[0], side)
+    size = psf.support(label, *numbers, mass=0.9999 if label == "gaussian" else 1.0)
+    values = np.asarray(getattr(psf, label)(*numbers, size=size))
+    return _Kernel(values, blur_phrase(label, parameters))
+
+
+def _check_fits(what: str, extent: float, side: int) -> None:
+    if extent > side:
+        raise ValueError(f"{what} does not fit in {side} px; less is more")
+
+
+# ---- images in and out
+
+
+def _check_target(out: Path, sources: Iterable[Path], *, overwrite: bool) -> None:
+    """Refuse, before the work, a file that cannot or must not be written."""
+    from blurjax import images
+
+    if os.path.lexists(out):
+        there = (source for source in sources if os.path.exists(source) and os.path.exists(out))
+        if any(os.path.samefile(out, source) for source in there):
+            raise Failure(f"{out}: is the input itself; choose another --out")
+        if out.is_dir():
+            raise Failure(f"{out}: is a folder; name a file in it")
+        if not overwrite:
+            raise Failure(f"{out}: exists already; choose another --out, or add --overwrite")
+    try:
+        images.check_writable(out)
+    except ValueError as error:
+        raise Failure(_one_line(error)) from error
+
+
+def _write_like(out: Path, image: np.ndarray, source: Path) -> int:
+    """Write what was made of the image in `source`, with its EXIF, colour profile and depth.
+
+    Returns the bits a channel: 16 where the source has more than 8, unless `out` is a JPEG.
+
+    Raises:
+        ValueError: it cannot be written.
+    """
+    from blurjax import images
+
+    bits = 8 if out.suffix.lower() in (".jpg", ".jpeg") else images.depth(source)
+    images.write(out, image, bits=bits, like=source)
+    return bits
 
 
 def _read(file: Path, *, linear: bool = False) -> np.ndarray:
     """An image, with the reader's warnings as plain lines."""
     from blurjax import images
 
+    with _warnings_as_lines():
+        return images.read(file, linear=linear)
+
+
+@contextlib.contextmanager
+def _warnings_as_lines() -> Iterator[None]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        image = images.read(file, linear=linear)
+        yield
     for warning in caught:
         _complain(_one_line(warning.message))
-    return image
+
+
+# ---- all
 
 
 def _as_json(report: list[dict[str, Any]]) -> str:

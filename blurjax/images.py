@@ -4,19 +4,33 @@ Everywhere in the library an image is an array of floats in [0, 1], as the file
 stores it: gamma-encoded. Nothing is linearised unless `read` is asked to.
 """
 
+import contextlib
 import os
+import struct
 import uuid
 import warnings
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from blurjax._typing import ArrayLike
 
-__all__ = ["ImageError", "as_gray", "gray", "paths", "read", "read_psf", "write", "write_psf"]
+__all__ = [
+    "ImageError",
+    "as_gray",
+    "check_writable",
+    "depth",
+    "gray",
+    "paths",
+    "read",
+    "read_psf",
+    "write",
+    "write_psf",
+]
 
 StrPath = str | os.PathLike[str]
 
@@ -40,11 +54,31 @@ _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 # Numbers of the TIFF tags (EXIF uses the same for the orientation).
-_BITS, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
+_BITS, _PHOTOMETRIC, _ORIENTATION, _PROFILE = 258, 262, 274, 34675
 _WHITE_IS_ZERO = 0
 
+# What of a file's EXIF describes the photograph and not the file: description, maker, model,
+# resolution, program, date, artist, rating, Windows' own texts, copyright, and the two directories
+# of the exposure and of the place.
+_EXPOSURE, _PLACE = 34665, 34853
+_DESCRIPTIVE = (
+    *(270, 271, 272, 282, 283, 296, 305, 306, 315, 18246, 18249),
+    *(*range(40091, 40096), 33432, _EXPOSURE, _PLACE),
+)
+_WIDTH, _HEIGHT, _INTEROPERABILITY = 40962, 40963, 40965
+# A JPEG has 65535 bytes for its EXIF, of which these are left.
+_JPEG_EXIF = 65533
+
 # Colour types of a PNG header (its 26th byte; the 25th is the number of bits).
-_PNG_GRAY, _PNG_GRAY_ALPHA = b"\x00", b"\x04"
+_PNG_GRAY, _PNG_GRAY_ALPHA, _PNG_COLOUR = 0, 4, 2
+
+# How Pillow unpacks the pixels of 16-bit PNG files that it cuts to 8 bits, and how it has to
+# unpack them to leave the high and the low bytes (of gray with alpha, all four at once).
+_BOTH_BYTES = {
+    "RGB;16B": ("RGB;16B", "RGB;16L"),
+    "RGBA;16B": ("RGBA;16B", "RGBA;16L"),
+    "LA;16B": ("RGBA",),
+}
 
 
 class ImageError(ValueError):
@@ -54,9 +88,10 @@ class ImageError(ValueError):
 def read(path: StrPath, *, linear: bool = False) -> np.ndarray:
     """The image in a file, upright, as floats in [0, 1] (host).
 
-    Formats: what Pillow reads, among them PNG, JPEG, TIFF, BMP, WebP and GIF; TIFF with 16-bit
-    colour through tifffile. The first frame of several. Transparency is composited over white.
-    CMYK becomes RGB without a colour profile. EXIF orientation is applied.
+    Formats: what Pillow reads, among them PNG, JPEG, TIFF, BMP, WebP and GIF; PNG and TIFF with
+    all bits of 16-bit colour, the latter through tifffile. The first frame of several.
+    Transparency is composited over white. CMYK becomes RGB without a colour profile. EXIF
+    orientation is applied.
 
     Args:
         path: the file.
@@ -71,15 +106,30 @@ def read(path: StrPath, *, linear: bool = False) -> np.ndarray:
             open safely, or its values are not finite or not in [0, 1] (float files).
 
     Warns:
-        UserWarning: 16-bit colour was read with 8 bits (PNG, and TIFF in a compression that
-            tifffile cannot undo: Pillow has no 16-bit colour).
+        UserWarning: 16-bit colour was read with 8 bits (TIFF in a compression that tifffile cannot
+            undo: Pillow has no 16-bit colour).
     """
     path = Path(path)
+    with _one_kind_of_error(path):
+        pixels, reduced = _decode(path)
+    if reduced:
+        warnings.warn(
+            f"{path}: 16-bit colour was read with 8 bits a channel; "
+            "to keep all of them store it as TIFF, uncompressed",
+            stacklevel=2,
+        )
+    pixels = np.ascontiguousarray(pixels, dtype=np.float32)
+    return _srgb_to_linear(pixels) if linear else pixels
+
+
+@contextlib.contextmanager
+def _one_kind_of_error(path: Path) -> Iterator[None]:
+    """For what decodes an image file, after a check that there is one."""
     # Damaged files make the decoders raise almost anything (OSError, SyntaxError, struct.error,
     # zlib.error, ...); to the caller it is one and the same error.
     try:
         _check_file(path)
-        pixels, reduced = _decode(path)
+        yield
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
     except UnidentifiedImageError as error:
@@ -97,14 +147,34 @@ def read(path: StrPath, *, linear: bool = False) -> np.ndarray:
             f"{path}: the file is damaged, cut short or cannot be opened "
             f"({type(error).__name__}: {error}); copy or export it again"
         ) from error
-    if reduced:
-        warnings.warn(
-            f"{path}: 16-bit colour was read with 8 bits a channel; "
-            "to keep all of them store it as TIFF, uncompressed",
-            stacklevel=2,
-        )
-    pixels = np.ascontiguousarray(pixels, dtype=np.float32)
-    return _srgb_to_linear(pixels) if linear else pixels
+
+
+def depth(path: StrPath) -> int:
+    """The bits a channel to write an image file with so that it loses nothing (host).
+
+    Args:
+        path: the file, of any format that `read` reads.
+
+    Returns:
+        8, or 16 for files of more than 8 bits a channel: 12, 16, floats.
+
+    Raises:
+        ImageError: the file is missing, a folder, empty, or not an image.
+    """
+    path = Path(path)
+    with _one_kind_of_error(path), open(path, "rb") as file:
+        head = file.read(26)
+        try:
+            with Image.open(file) as image:
+                deep_gray = image.mode in ("I", "F") or image.mode.startswith("I;16")
+                return 16 if deep_gray or _is_deep_colour(image, head) else 8
+        except UnidentifiedImageError:
+            if not _is_tiff(head):
+                raise
+            import tifffile
+
+            with tifffile.TiffFile(path) as stored:
+                return 16 if stored.pages.first.bitspersample > 8 else 8
 
 
 def gray(image: ArrayLike) -> np.ndarray:
@@ -173,7 +243,7 @@ def as_gray(image: ArrayLike) -> np.ndarray:
     return np.ascontiguousarray(gray(array.astype(np.float32)))
 
 
-def write(path: StrPath, image: ArrayLike, *, bits: int = 8) -> None:
+def write(path: StrPath, image: ArrayLike, *, bits: int = 8, like: StrPath | None = None) -> None:
     """Write an image to a PNG, JPEG or TIFF file, whole or not at all (host).
 
     round(clip(image, 0, 1) * (2^bits - 1)), to a temporary file beside `path` that takes its
@@ -182,21 +252,57 @@ def write(path: StrPath, image: ArrayLike, *, bits: int = 8) -> None:
     Args:
         path: the file; its extension decides the format. An existing file is replaced.
         image: (H, W) gray or (H, W, 3) colour, floats, nominally in [0, 1].
-        bits: 8, or 16 for gray PNG and TIFF.
+        bits: 8, or 16 for PNG and TIFF.
+        like: the image file that `image` was made from, to keep what it says of the photograph: its
+            EXIF (camera, exposure, date, place, copyright), as that of an upright image of the new
+            size, without a preview; and its colour profile, if that is one for gray or for RGB as
+            `image` is, so not that of CMYK. TIFF with 16-bit colour keeps the profile alone, and a
+            JPEG has no room for more than 64 KiB of EXIF.
 
     Raises:
-        ImageError: unknown extension, shape, dtype or bits, a value that is not finite, or a
-            folder that is missing or cannot be written to.
+        ImageError: unknown extension, shape, dtype or bits, a value that is not finite, a folder
+            that is missing or cannot be written to, or `like` is not an image file.
     """
     path = Path(path)
+    form = _form(path)
+    pixels = _quantise(path, np.asarray(image), form, bits)
+    exif, profile = (b"", b"") if like is None else _description(Path(like), pixels.shape)
+    if pixels.ndim == 3 and bits == 16:
+        save = _save_deep_png if form == "PNG" else _save_deep_tiff
+        _replace(path, lambda file: save(file, pixels, exif, profile))
+        return
+    options: dict[str, Any] = {"quality": 95, "subsampling": 0} if form == "JPEG" else {}
+    if exif and not (form == "JPEG" and len(exif) > _JPEG_EXIF):
+        options["exif"] = exif
+    if profile:
+        options["icc_profile"] = profile
+    encoded = Image.fromarray(pixels)
+    _replace(path, lambda file: encoded.save(file, format=form, **options))
+
+
+def check_writable(path: StrPath) -> None:
+    """Make sure, before the work, that `write` will find no fault with a path (host).
+
+    Args:
+        path: the file to be written later; nothing is left of the trial.
+
+    Raises:
+        ImageError: unknown extension, or a folder that is missing or cannot be written to.
+    """
+    path = Path(path)
+    _form(path)
+    with _temporary(path):
+        pass
+
+
+def _form(path: Path) -> str:
+    """Pillow's name of the format that a path asks for."""
     form = _WRITERS.get(path.suffix.lower())
     if form is None:
         raise ImageError(
             f"{path}: cannot write the extension {path.suffix!r}; use {', '.join(sorted(_WRITERS))}"
         )
-    encoded = Image.fromarray(_quantise(path, np.asarray(image), form, bits))
-    options = {"quality": 95, "subsampling": 0} if form == "JPEG" else {}
-    _replace(path, lambda file: encoded.save(file, format=form, **options))
+    return form
 
 
 def paths(root: StrPath) -> list[Path]:
@@ -321,12 +427,20 @@ def write_psf(path: StrPath, psf: ArrayLike) -> None:
 
 def _replace(path: Path, save: Callable[[BinaryIO], object]) -> None:
     """Put at `path` what `save` writes: to a file beside it that takes its name at the end."""
+    with _temporary(path) as temporary:
+        with open(temporary, "wb") as file:
+            save(file)
+        os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """An empty file beside `path`, for as long as it is needed."""
     # Not `tempfile`, whose files only their owner may read.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        with open(temporary, "xb") as file:
-            save(file)
-        os.replace(temporary, path)
+        temporary.touch(exist_ok=False)
+        yield temporary
     except OSError as error:
         raise ImageError(
             f"{path}: cannot be written ({error.strerror or error}); "
@@ -335,6 +449,80 @@ def _replace(path: Path, save: Callable[[BinaryIO], object]) -> None:
     finally:
         if os.path.lexists(temporary):
             temporary.unlink()
+
+
+def _description(path: Path, shape: tuple[int, ...]) -> tuple[bytes, bytes]:
+    """The EXIF and the colour profile of a file, for an image of `shape` made from it."""
+    exif = profile = b""
+    with _one_kind_of_error(path), open(path, "rb") as file:
+        head = file.read(26)
+        try:
+            with Image.open(file) as image:
+                profile = image.info.get("icc_profile") or b""
+                # Damaged EXIF is no reason to lose the image.
+                with contextlib.suppress(Exception), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    exif = _exif_of(image, shape)
+        except UnidentifiedImageError:
+            if not _is_tiff(head):
+                raise
+            import tifffile
+
+            with tifffile.TiffFile(path) as stored:
+                profile = bytes(stored.pages.first.tags.valueof(_PROFILE, b""))
+    # An ICC profile names the colours that it is for.
+    fits = profile[16:20] == (b"RGB " if len(shape) == 3 else b"GRAY")
+    return exif, profile if fits else b""
+
+
+def _exif_of(image: Image.Image, shape: tuple[int, ...]) -> bytes:
+    """What the EXIF of an opened file says of the photograph; b"" if nothing."""
+    old, new = image.getexif(), Image.Exif()
+    for tag in _DESCRIPTIVE:
+        value = old.get_ifd(tag) if tag in (_EXPOSURE, _PLACE) else old.get(tag)
+        if value:
+            new[tag] = dict(value) if tag in (_EXPOSURE, _PLACE) else value
+    if not new:
+        return b""
+    exposure = new.get(_EXPOSURE, {})
+    exposure.pop(_INTEROPERABILITY, None)
+    for tag, size in ((_WIDTH, shape[1]), (_HEIGHT, shape[0])):
+        if tag in exposure:
+            exposure[tag] = size
+    new[_ORIENTATION] = 1
+    return new.tobytes()
+
+
+def _save_deep_png(file: BinaryIO, pixels: np.ndarray, exif: bytes, profile: bytes) -> None:
+    """(H, W, 3) uint16 as PNG, which Pillow does not write."""
+
+    def chunk(kind: bytes, content: bytes) -> None:
+        size, check = len(content), zlib.crc32(kind + content)
+        file.write(struct.pack(">I", size) + kind + content + struct.pack(">I", check))
+
+    height, width = pixels.shape[:2]
+    rows = pixels.astype(">u2").reshape(height, -1).view(np.uint8)
+    # Each byte less that of the pixel before: photographs become a third smaller. 1 says so.
+    lines = np.ones((height, 1 + rows.shape[1]), np.uint8)
+    lines[:, 1:] = rows
+    lines[:, 7:] -= rows[:, :-6]
+    file.write(b"\x89PNG\r\n\x1a\n")
+    chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, _PNG_COLOUR, 0, 0, 0))
+    if profile:
+        chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))
+    if exif:
+        chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
+    chunk(b"IDAT", zlib.compress(lines.tobytes()))
+    chunk(b"IEND", b"")
+
+
+def _save_deep_tiff(file: BinaryIO, pixels: np.ndarray, exif: bytes, profile: bytes) -> None:
+    """(H, W, 3) uint16 as TIFF, which Pillow does not write; tifffile has no way to add EXIF."""
+    import tifffile
+
+    tifffile.imwrite(
+        file, pixels, photometric="rgb", metadata=None, software=False, iccprofile=profile or None
+    )
 
 
 # What published kernels are called in .mat files, Levin's first.
@@ -430,17 +618,20 @@ def _decode(path: Path) -> tuple[np.ndarray, bool]:
     # which scrambles a TIFF whose orientation swaps the axes (seen in Pillow 13).
     with open(path, "rb") as file:
         head = file.read(26)
-        is_tiff = head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
         try:
             with Image.open(file) as image:
                 deep = _is_deep_colour(image, head)
-                if not (deep and is_tiff):
+                if deep and image.format == "PNG":
+                    pixels = _read_deep_png(path, image)
+                    if pixels is not None:
+                        return pixels, False
+                if not (deep and _is_tiff(head)):
                     pixels = _pixels(image)
                     # Pillow opens a 16-bit gray PNG with alpha as RGBA of three equal channels.
-                    gray_png = deep and head[25:26] == _PNG_GRAY_ALPHA
+                    gray_png = deep and head[25] == _PNG_GRAY_ALPHA
                     return (pixels[..., 0] if gray_png else pixels), deep
         except UnidentifiedImageError:
-            if not is_tiff:
+            if not _is_tiff(head):
                 raise
             return _read_with_tifffile(path), False
     try:
@@ -453,12 +644,46 @@ def _decode(path: Path) -> tuple[np.ndarray, bool]:
             return _pixels(image), True
 
 
+def _is_tiff(head: bytes) -> bool:
+    return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
 def _is_deep_colour(image: Image.Image, head: bytes) -> bool:
     """Whether an opened file holds 16 bits a channel that Pillow will cut to 8."""
     if image.format == "PNG":
-        return head[24:25] == b"\x10" and head[25:26] != _PNG_GRAY
+        return head[24] == 16 and head[25] != _PNG_GRAY
     bits = getattr(image, "tag_v2", {}).get(_BITS, ())
     return len(bits) > 1 and max(bits) > 8
+
+
+def _read_deep_png(path: Path, image: ImageFile.ImageFile) -> np.ndarray | None:
+    """All 16 bits of an opened colour PNG; None if this version of Pillow hides them.
+
+    Pillow decodes such files, interlaced or not, and then keeps one of the two bytes of each
+    value. Which one is a matter of how it unpacks them: so they are read once for each.
+    """
+    if len(image.tile) != 1 or image.mode not in ("RGB", "RGBA"):
+        return None
+    halves = []
+    for layout in _BOTH_BYTES.get(str(image.tile[0].args), ()):
+        with Image.open(path) as half:
+            half.tile = [half.tile[0]._replace(args=layout)]
+            halves.append(np.asarray(half))
+    if not halves:
+        return None
+    high, low = halves if len(halves) == 2 else (halves[0][..., ::2], halves[0][..., 1::2])
+    levels = high * np.float32(256) + low
+    unit = levels / np.float32(65535)
+    if unit.shape[-1] in (2, 4):
+        content, alpha = unit[..., :-1], unit[..., -1:]
+        unit = alpha * content + (1 - alpha)
+    elif "transparency" in image.info:
+        clear = np.all(levels == image.info["transparency"], axis=-1, keepdims=True)
+        unit = np.where(clear, np.float32(1), unit)
+    unit = unit[..., 0] if unit.shape[-1] == 1 else unit
+    # EXIF may stand behind the pixels.
+    image.load()
+    return _UPRIGHT.get(_exif_orientation(image), lambda a: a)(unit)
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
@@ -575,11 +800,8 @@ def _quantise(path: Path, image: np.ndarray, form: str, bits: int) -> np.ndarray
         raise ImageError(f"{path}: shape {image.shape}; expected (H, W) or (H, W, 3)")
     if image.dtype.kind in "biuc":
         raise ImageError(f"{path}: dtype {image.dtype}; expected floats in [0, 1], so divide first")
-    if bits not in (8, 16) or (bits == 16 and (colour or form == "JPEG")):
-        raise ImageError(
-            f"{path}: bits={bits} for {'colour' if colour else 'gray'} {form}; "
-            "use 8, or 16 for gray PNG and TIFF"
-        )
+    if bits not in (8, 16) or (bits == 16 and form == "JPEG"):
+        raise ImageError(f"{path}: bits={bits} for {form}; use 8, or 16 for PNG and TIFF")
     wide = image.astype(np.float64)
     if not np.isfinite(wide).all():
         raise ImageError(f"{path}: some pixels are NaN or infinite; replace them before writing")

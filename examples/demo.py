@@ -29,11 +29,11 @@ from blurjax import cli, data, images, plots
 # The arguments of `blurjax blur`, and the same blur in pixels and radians.
 BLURS = {
     "coffee_motion": (
-        ["--motion", "9", "30"],
+        ["--psf", "motion:9,30deg"],
         plots.Blur("motion", {"length": 9.0, "angle": math.radians(30)}),
     ),
-    "coffee_defocus": (["--defocus", "4"], plots.Blur("defocus", {"radius": 4.0})),
-    "coffee_gaussian": (["--gaussian", "2"], plots.Blur("gaussian", {"sigma": 2.0})),
+    "coffee_defocus": (["--psf", "defocus:4"], plots.Blur("defocus", {"radius": 4.0})),
+    "coffee_gaussian": (["--psf", "gaussian:2"], plots.Blur("gaussian", {"sigma": 2.0})),
 }
 
 
@@ -89,7 +89,7 @@ def make_cases(folder: Path) -> list[Case]:
     cases = [Case(clock, caption, None, np.s_[50:260, 65:345])]
     for name, (arguments, truth) in BLURS.items():
         file = folder / f"{name}.png"
-        if cli.main(["blur", str(coffee), *arguments, "--out", str(file)]):
+        if cli.main(["blur", str(coffee), *arguments, "--out", str(file), "--overwrite"]):
             raise SystemExit(1)
         caption = f"coffee.png (detail)\nblurred by {truth.label}"
         cases.append(Case(file, caption, truth, np.s_[225:345, 200:400]))

@@ -88,7 +88,17 @@ def test_help_imports_nothing_heavy():
 def test_as_a_module_in_a_process_of_its_own(tmp_path):
     missing = tmp_path / "missing.png"
     done = subprocess.run(
-        [sys.executable, "-m", "blurjax.cli", "blur", missing, "--defocus", "2", "--out", "o.png"],
+        [
+            sys.executable,
+            "-m",
+            "blurjax.cli",
+            "blur",
+            missing,
+            "--psf",
+            "defocus:2",
+            "--out",
+            "o.png",
+        ],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -206,7 +216,7 @@ def test_shipped_weights_recognise_uniform_motion_blur(
 ):
     """With the shipped weights: a real photograph, blurred by a motion of known length."""
     photograph, file = data.embedded_path("coffee.png"), tmp_path / "moved.png"
-    assert cli.main(["blur", str(photograph), "--motion", "9", "30", "--out", str(file)]) == 0
+    assert cli.main(["blur", str(photograph), "--psf", "motion:9,30deg", "--out", str(file)]) == 0
     capsys.readouterr()
     others = (
         f"sigma_map={sigma_stand_in}",
@@ -428,23 +438,27 @@ def test_an_unwritable_folder_is_found_before_the_work(tmp_path, analyze, monkey
 
 
 BLURS = {
-    "gaussian": (["--gaussian", "1.5"], lambda: psf.gaussian(1.5, size=13)),
-    "motion": (["--motion", "9", "-30"], lambda: psf.motion(9.0, math.radians(-30), size=11)),
-    "defocus": (["--defocus", "3.2"], lambda: psf.defocus(3.2, size=7)),
+    "gaussian": ("gaussian:1.5", lambda: psf.gaussian(1.5, size=13)),
+    "motion": ("motion:9,-30deg", lambda: psf.motion(9.0, math.radians(-30), size=11)),
+    "defocus": ("defocus:3.2", lambda: psf.defocus(3.2, size=7)),
 }
+
+
+def blur(*arguments):
+    return cli.main(["blur", *map(str, arguments)])
 
 
 @pytest.mark.parametrize("linear", [False, True], ids=["stored", "linear"])
 @pytest.mark.parametrize("colour", [False, True], ids=["gray", "rgb"])
 @pytest.mark.parametrize("family", BLURS)
 def test_blur_agrees_with_imaging_blur(tmp_path, capsys, family, colour, linear):
-    options, kernel = BLURS[family]
+    spelt, kernel = BLURS[family]
     file = picture(tmp_path / "a.png", TEXTURE if colour else TEXTURE[..., 0])
     out = tmp_path / "out.png"
     flags = ["--linear"] if linear else []
-    assert cli.main(["blur", str(file), *options, *flags, "--out", str(out)]) == 0
+    assert blur(file, "--psf", spelt, *flags, "--out", out) == 0
     said = capsys.readouterr().out
-    assert str(out) in said and family in said
+    assert str(out) in said and family in said and "8 bits" in said
 
     values = jnp.asarray(images.read(file, linear=linear))
     expected = imaging.blur(values, kernel(), channel_axis=-1 if colour else None)
@@ -453,43 +467,97 @@ def test_blur_agrees_with_imaging_blur(tmp_path, capsys, family, colour, linear)
     np.testing.assert_allclose(images.read(out), np.clip(expected, 0, 1), atol=0.5 / 255 + 2e-4)
 
 
+@pytest.mark.parametrize("extension", ["png", "npy", "mat"])
+def test_blur_takes_a_kernel_from_a_file(tmp_path, capsys, extension):
+    kernel = RNG.uniform(size=(5, 5)) / 12.5
+    kernel /= kernel.sum()
+    file, out = picture(tmp_path / "a.png"), tmp_path / "out.png"
+    images.write_psf(tmp_path / f"kernel.{extension}", kernel)
+    assert blur(file, "--psf", tmp_path / f"kernel.{extension}", "--out", out) == 0
+    said = capsys.readouterr().out
+    assert f"the kernel in kernel.{extension} (5 x 5 kernel" in said
+    expected = imaging.blur(images.read(file), jnp.asarray(kernel), channel_axis=-1)
+    np.testing.assert_allclose(images.read(out), expected, atol=0.5 / 255 + 1e-4)
+
+
+@pytest.mark.parametrize("spelt", ["motion:9,-30", "motion: 9, -30 deg", "motion:9.0,330"])
+def test_spellings_of_one_blur(spelt):
+    label, parameters = cli._parse_psf(spelt)
+    assert label == "motion" and parameters["length"] == 9
+    assert math.remainder(parameters["angle"] + math.radians(30), math.tau) == pytest.approx(0)
+
+
+def test_a_file_may_be_called_like_a_blur(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("gaussian", "gaussian:2", "odd:name.npy"):
+        images.write_psf(f"{name}.npy", np.ones((3, 3)) / 9)
+        os.rename(f"{name}.npy", name)
+    assert cli._parse_psf("gaussian") == Path("gaussian")
+    assert cli._parse_psf("gaussian:2") == ("gaussian", {"sigma": 2.0})
+    assert cli._parse_psf("./gaussian:2") == Path("gaussian:2")
+    assert cli._parse_psf("odd:name.npy") == Path("odd:name.npy")
+
+
 def test_blur_adds_the_noise_it_was_asked_for(tmp_path):
     file = picture(tmp_path / "a.png", np.full((96, 128, 3), 128, np.uint8))
     first, second = tmp_path / "one.png", tmp_path / "two.png"
     for out in (first, second):
-        arguments = ["blur", str(file), "--defocus", "2", "--noise", "0.05", "--out", str(out)]
-        assert cli.main(arguments) == 0
+        assert blur(file, "--psf", "defocus:2", "--noise", "0.05", "--out", out) == 0
     noise = images.read(first) - np.float32(128 / 255)
     assert noise.std() == pytest.approx(0.05, rel=0.05)
     assert np.abs(np.corrcoef(noise.reshape(-1, 3).T) - np.eye(3)).max() < 0.05
     assert first.read_bytes() == second.read_bytes()
 
 
-@pytest.mark.parametrize("options", [[], ["--gaussian", "1", "--defocus", "2"]])
-def test_blur_takes_exactly_one_blur(tmp_path, capsys, options):
+@pytest.mark.parametrize("options", [[], ["--psf"], ["--gaussian", "1"]])
+def test_blur_needs_a_psf(tmp_path, capsys, options):
     file = picture(tmp_path / "a.png")
-    assert cli.main(["blur", str(file), *options, "--out", str(tmp_path / "o.png")]) == 2
+    assert blur(file, *options, "--out", tmp_path / "o.png") == 2
     captured = capsys.readouterr()
-    assert captured.out == "" and one_sentence(captured.err) and "exactly one" in captured.err
+    assert captured.out == "" and "psf" in captured.err
     assert not (tmp_path / "o.png").exists()
 
 
 @pytest.mark.parametrize(
     ("options", "status", "words"),
     [
-        (["--gaussian", "-1"], 1, "must be 0 or more"),
-        (["--defocus", "nan"], 1, "must be finite"),
-        (["--motion", "9", "inf"], 1, "must be finite"),
-        (["--defocus", "1e9"], 1, "does not fit"),
-        (["--defocus", "2", "--noise", "-1"], 2, "--noise"),
-        (["--defocus", "2", "--noise", "inf"], 2, "--noise"),
+        (["gaussian:-1"], 2, "sigma is -1; it must be 0 or more"),
+        (["gaussian:"], 2, "gaussian takes one number; write gaussian:SIGMA"),
+        (["gaussian"], 2, "gaussian takes one number"),
+        (["gaussian:1,2"], 2, "gaussian takes one number"),
+        (["gaussian:two"], 2, "sigma is 'two'; give a number of pixels"),
+        (["gaussian:2deg"], 2, "sigma is '2deg'"),
+        (["motion:9"], 2, "motion takes 2 numbers; write motion:LENGTH,ANGLE"),
+        (["motion:9,"], 2, "motion takes 2 numbers"),
+        (["motion:9,deg"], 2, "angle is 'deg'; give a number of degrees"),
+        (["motion:9,inf"], 2, "angle is inf; it must be finite"),
+        (["defocus:nan"], 2, "radius is nan; it must be finite"),
+        (["blurry:2"], 2, "neither a known blur nor a file; use gaussian:SIGMA, motion"),
+        (["no-such.png"], 2, "neither a known blur nor a file"),
+        (["x" * 300], 2, "neither a known blur nor a file"),
+        (["defocus:1e9"], 1, "does not fit"),
+        (["defocus:2", "--noise", "-1"], 2, "--noise"),
+        (["defocus:2", "--noise", "inf"], 2, "--noise"),
     ],
 )
-def test_blur_refuses_impossible_numbers(tmp_path, capsys, options, status, words):
+def test_blur_refuses_what_it_cannot_make(tmp_path, capsys, options, status, words):
     file = picture(tmp_path / "a.png")
-    assert cli.main(["blur", str(file), *options, "--out", str(tmp_path / "o.png")]) == status
+    assert blur(file, "--psf", *options, "--out", tmp_path / "o.png") == status
     captured = capsys.readouterr()
     assert captured.out == "" and one_sentence(captured.err) and words in captured.err
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_blur_refuses_kernels_that_cannot_be_used(tmp_path, capsys):
+    file = picture(tmp_path / "a.png")
+    (tmp_path / "kernel.txt").write_text("1 2 3")
+    images.write_psf(tmp_path / "large.npy", np.ones((129, 129)))
+    for name, words in (("kernel.txt", "extension"), ("large.npy", "does not fit in 128 px")):
+        assert blur(file, "--psf", tmp_path / name, "--out", tmp_path / "o.png") == 1
+        captured = capsys.readouterr()
+        assert captured.out == "" and one_sentence(captured.err) and words in captured.err
+        assert str(tmp_path / name) in captured.err
+    assert not (tmp_path / "o.png").exists()
 
 
 def test_blur_refuses_unusable_files(tmp_path, capsys):
@@ -497,23 +565,83 @@ def test_blur_refuses_unusable_files(tmp_path, capsys):
     before = file.read_bytes()
     for source, target in (
         (tmp_path / "missing.png", tmp_path / "o.png"),
-        (file, file),
         (file, tmp_path / "o.xyz"),
         (file, tmp_path / "nowhere" / "o.png"),
+        (file, tmp_path),
+        (file, tmp_path / ("x" * 300 + ".png")),
         (tmp_path, tmp_path / "o.png"),
     ):
-        assert cli.main(["blur", str(source), "--defocus", "2", "--out", str(target)]) == 1
+        assert blur(source, "--psf", "defocus:2", "--out", target) == 1
         captured = capsys.readouterr()
         assert captured.out == "" and one_sentence(captured.err), captured.err
     assert file.read_bytes() == before
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_blur_finds_an_unwritable_target_before_the_work(tmp_path, capsys, monkeypatch):
+    file = picture(tmp_path / "a.png")
+    monkeypatch.setattr(images, "read", lambda *_, **__: pytest.fail("work was begun"))
+    for target in (tmp_path / "o.xyz", tmp_path / "nowhere" / "o.png", file):
+        assert blur(file, "--psf", "defocus:2", "--out", target) == 1
+        assert one_sentence(capsys.readouterr().err)
+
+
+def test_blur_overwrites_only_what_it_is_told_to_and_never_an_input(tmp_path, capsys):
+    file, out = picture(tmp_path / "a.png"), tmp_path / "o.png"
+    images.write_psf(tmp_path / "kernel.png", np.ones((3, 3)))
+    out.write_text("dear to somebody")
+    arguments = (file, "--psf", tmp_path / "kernel.png", "--out")
+    assert blur(*arguments, out) == 1
+    err = capsys.readouterr().err
+    assert one_sentence(err) and "--overwrite" in err and out.read_text() == "dear to somebody"
+    assert blur(*arguments, out, "--overwrite") == 0
+    assert images.read(out).shape == TEXTURE.shape
+    capsys.readouterr()
+
+    link = tmp_path / "link.png"
+    link.symlink_to(file)
+    for target in (file, link, tmp_path / "kernel.png"):
+        before = target.read_bytes()
+        assert blur(*arguments, target, "--overwrite") == 1
+        err = capsys.readouterr().err
+        assert one_sentence(err) and "the input itself" in err
+        assert target.read_bytes() == before
+    link.unlink()
+    link.symlink_to(tmp_path / "nothing.png")
+    assert blur(*arguments, link) == 1 and "--overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("colour", [False, True], ids=["gray", "rgb"])
+@pytest.mark.parametrize("extension", ["png", "tif", "jpg"])
+def test_blur_keeps_the_bits_of_the_image(tmp_path, capsys, extension, colour):
+    deep = TEXTURE.astype(np.uint16) * 255 + 77
+    file, out = tmp_path / "a.tif", tmp_path / f"o.{extension}"
+    tifffile.imwrite(
+        file, deep if colour else deep[..., 0], photometric="rgb" if colour else "minisblack"
+    )
+    assert blur(file, "--psf", "defocus:0", "--out", out) == 0
+    bits = 8 if extension == "jpg" else 16
+    captured = capsys.readouterr()
+    assert f", {bits} bits a channel" in captured.out and captured.err == ""
+    assert images.depth(out) == bits
+    if bits == 16:
+        np.testing.assert_allclose(images.read(out), images.read(file), atol=1e-7)
+
+
+def test_blur_keeps_what_the_file_says_of_the_photograph(tmp_path):
+    exif = Image.Exif()
+    exif[271], exif[274] = "Maker", 6
+    file = picture(tmp_path / "a.jpg", exif=exif)
+    for name in ("o.jpg", "o.png", "o.tif"):
+        assert blur(file, "--psf", "gaussian:1", "--out", tmp_path / name) == 0
+        with Image.open(tmp_path / name) as written:
+            assert written.getexif()[271] == "Maker" and written.getexif().get(274, 1) == 1
+            assert written.size == (128, 160)
+
+
 def test_no_blur_is_a_copy(tmp_path):
     file = picture(tmp_path / "a.png")
-    assert (
-        cli.main(["blur", str(file), "--motion", "0", "0", "--out", str(tmp_path / "o.png")]) == 0
-    )
+    assert blur(file, "--psf", "motion:0,0", "--out", tmp_path / "o.png") == 0
     np.testing.assert_array_equal(images.read(tmp_path / "o.png"), images.read(file))
 
 

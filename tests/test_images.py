@@ -118,23 +118,114 @@ def deep_png(values, colour_type):
     )
 
 
-def test_sixteen_bit_colour_png_warns_that_it_is_reduced(tmp_path):
-    deep = np.stack([DEEP, DEEP // 2, 65535 - DEEP], axis=-1)
+RGB16 = np.stack([DEEP, DEEP // 2, 65535 - DEEP], axis=-1)
+
+
+def levels(image):
+    return np.rint(image.astype(np.float64) * 65535)
+
+
+def test_sixteen_bit_colour_png_keeps_its_bits(tmp_path):
     path = tmp_path / "deep.png"
-    path.write_bytes(deep_png(deep, 2))
+    path.write_bytes(deep_png(RGB16, 2))
+    np.testing.assert_array_equal(levels(images.read(path)), RGB16)
+    assert images.depth(path) == 16
+
+
+def test_sixteen_bit_png_with_alpha_is_over_white(tmp_path):
+    alpha = (COLUMNS * 1680).astype(np.uint16)
+    weight = unit(alpha, 65535)
+    for values, colour_type in ((RGB16, 6), (DEEP[..., None], 4)):
+        path = tmp_path / f"{colour_type}.png"
+        path.write_bytes(deep_png(np.concatenate([values, alpha[..., None]], -1), colour_type))
+        expected = weight[..., None] * unit(values, 65535) + 1 - weight[..., None]
+        expected = expected if colour_type == 6 else expected[..., 0]
+        image = images.read(path)
+        assert image.shape == expected.shape and images.depth(path) == 16
+        np.testing.assert_allclose(image, expected, atol=1e-6)
+
+
+def test_sixteen_bit_colour_png_with_a_transparent_colour_and_interlaced(tmp_path):
+    data = deep_png(RGB16, 2)
+    key = png_chunk(b"tRNS", struct.pack(">HHH", *map(int, RGB16[3, 4])))
+    (tmp_path / "key.png").write_bytes(data[:33] + key + data[33:])
+    clear = RGB16[3, 4]
+    expected = np.where(np.all(clear == RGB16, axis=-1, keepdims=True), 65535, RGB16)
+    np.testing.assert_array_equal(levels(images.read(tmp_path / "key.png")), expected)
+    # Adam7: rows and columns of seven smaller images, one after the other.
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2)]
+    passes.append((1, 0, 2, 1))
+    body = b"".join(
+        b"\0" + row.astype(">u2").tobytes()
+        for top, left, down, right in passes
+        for row in RGB16[top::down, left::right]
+    )
+    header = struct.pack(">IIBBBBB", RGB16.shape[1], RGB16.shape[0], 16, 2, 0, 0, 1)
+    (tmp_path / "adam7.png").write_bytes(
+        data[:8]
+        + png_chunk(b"IHDR", header)
+        + png_chunk(b"IDAT", zlib.compress(body))
+        + png_chunk(b"IEND", b"")
+    )
+    np.testing.assert_array_equal(levels(images.read(tmp_path / "adam7.png")), RGB16)
+
+
+def test_every_filter_of_a_sixteen_bit_colour_png(tmp_path):
+    def paeth(a, b, c):
+        p = a.astype(int) + b - c
+        near = np.stack([abs(p - a), abs(p - b), abs(p - c)])
+        return np.choose(near.argmin(0), [a, b, c])
+
+    rows = RGB16.astype(">u2").reshape(24, -1).view(np.uint8)
+    up = np.concatenate([np.zeros((1, 240), np.uint8), rows[:-1]])
+    left, corner = (
+        np.concatenate([np.zeros((24, 6), np.uint8), x[:, :-6]], axis=1) for x in (rows, up)
+    )
+    mean = ((left.astype(int) + up) // 2).astype(np.uint8)
+    predicted = [0 * rows, left, up, mean, paeth(left, up, corner).astype(np.uint8)]
+    body = b"".join(bytes([y % 5]) + (rows[y] - predicted[y % 5][y]).tobytes() for y in range(24))
+    data = deep_png(RGB16, 2)
+    path = tmp_path / "a.png"
+    path.write_bytes(data[:33] + png_chunk(b"IDAT", zlib.compress(body)) + png_chunk(b"IEND", b""))
+    np.testing.assert_array_equal(levels(images.read(path)), RGB16)
+
+
+@pytest.mark.parametrize("colour_type", [2, 4])
+def test_a_pillow_that_hides_the_low_bytes_leaves_eight_bits_and_a_warning(
+    tmp_path, monkeypatch, colour_type
+):
+    monkeypatch.setattr(images, "_BOTH_BYTES", {})
+    values = RGB16 if colour_type == 2 else np.stack([DEEP, np.full_like(DEEP, 65535)], axis=-1)
+    path = tmp_path / "deep.png"
+    path.write_bytes(deep_png(values, colour_type))
     with pytest.warns(UserWarning, match=r"deep\.png.*8 bits") as caught:
         image = images.read(path)
     assert len(caught) == 1
-    np.testing.assert_allclose(image, unit(deep, 65535), atol=1 / 255)
+    expected = RGB16 if colour_type == 2 else DEEP
+    assert image.shape == expected.shape
+    np.testing.assert_allclose(image, unit(expected, 65535), atol=1 / 255)
 
 
-def test_sixteen_bit_gray_png_with_alpha_stays_gray(tmp_path):
-    path = tmp_path / "a.png"
-    path.write_bytes(deep_png(np.stack([DEEP, np.full_like(DEEP, 65535)], axis=-1), 4))
-    with pytest.warns(UserWarning, match="8 bits"):
-        image = images.read(path)
-    assert image.shape == DEEP.shape
-    np.testing.assert_allclose(image, unit(DEEP, 65535), atol=1 / 255)
+def test_depth_is_what_a_file_holds(tmp_path):
+    floats = tmp_path / "planes.tif"
+    tifffile.imwrite(floats, np.zeros((3, 8, 8), np.float32), photometric="rgb")
+    deep = tmp_path / "deep.tif"
+    tifffile.imwrite(deep, RGB16, photometric="rgb")
+    for path in (
+        floats, deep, save(tmp_path / "l.png", DEEP), save(tmp_path / "l.tif", DEEP),
+        save(tmp_path / "f.tif", unit(L)), save(tmp_path / "a.pgm", DEEP),
+    ):  # fmt: skip
+        assert images.depth(path) == 16, path
+    for path in (
+        save(tmp_path / "a.png", RGB), save(tmp_path / "a.jpg", L), save(tmp_path / "a.tif", RGB),
+        save(tmp_path / "1.png", Image.fromarray(L > 9)),
+        save(tmp_path / "p.png", Image.fromarray(RGB).quantize(9)),
+    ):  # fmt: skip
+        assert images.depth(path) == 8, path
+    (tmp_path / "text.png").write_text("this is no image")
+    for name, message in (("missing.png", "no such file"), ("text.png", "not an image")):
+        with pytest.raises(ImageError, match=message):
+            images.depth(tmp_path / name)
 
 
 def test_alpha_is_composited_over_white(tmp_path):
@@ -413,6 +504,165 @@ def test_write_sixteen_bits(tmp_path, extension):
     np.testing.assert_array_equal(np.rint(images.read(path).astype(np.float64) * 65535), DEEP)
 
 
+@pytest.mark.parametrize("extension", ["png", "tif"])
+def test_write_sixteen_bits_of_colour(tmp_path, extension):
+    path = tmp_path / f"a.{extension}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        images.write(path, unit(RGB16, 65535), bits=16)
+        np.testing.assert_array_equal(levels(images.read(path)), RGB16)
+        one = np.full((1, 1, 3), 0.5, np.float32)
+        images.write(path, one, bits=16)
+        np.testing.assert_allclose(images.read(path), one, atol=1e-5)
+    # Others read it too, with as many bits as they have.
+    with Image.open(path) as picture:
+        assert picture.size == (1, 1)
+
+
+# ---- what a file says of the photograph
+
+
+MAKER, DATE, EXPOSURE, PLACE = 271, 36867, 34665, 34853
+
+
+def profile(mode):
+    """A colour profile (not that any program would like it): only its colour space counts."""
+    from PIL import ImageCms
+
+    if mode == "RGB":
+        return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return bytes(16) + {"L": b"GRAY", "CMYK": b"CMYK"}[mode] + bytes(108)
+
+
+def described(path, values, *, colours="RGB"):
+    """A photograph lying on its side, with all that a camera writes."""
+    exif = Image.Exif()
+    exif[MAKER], exif[ORIENTATION] = "Maker", 6
+    exif[EXPOSURE] = {DATE: "2020:01:02 03:04:05", 33434: (1, 125), 40962: 999, 40963: 888}
+    exif[PLACE] = {1: "N", 2: (47.0, 22.0, 30.0)}
+    return save(path, values, exif=exif.tobytes(), icc_profile=profile(colours))
+
+
+def check_description(path, colours="RGB"):
+    with Image.open(path) as picture:
+        exif = picture.getexif()
+        assert exif[MAKER] == "Maker" and exif.get(ORIENTATION, 1) == 1
+        exposure, place = exif.get_ifd(EXPOSURE), exif.get_ifd(PLACE)
+        assert exposure[DATE] == "2020:01:02 03:04:05" and place[1] == "N"
+        assert (exposure[40962], exposure[40963]) == picture.size
+        assert picture.info["icc_profile"] == profile(colours)
+
+
+@pytest.mark.parametrize("target", ["png", "jpg", "tif"])
+@pytest.mark.parametrize("source", ["png", "jpg", "tif"])
+def test_write_keeps_what_a_file_says_of_the_photograph(tmp_path, source, target):
+    original = described(tmp_path / f"a.{source}", RGB)
+    upright = images.read(original)
+    path = tmp_path / f"b.{target}"
+    images.write(path, upright, like=original)
+    check_description(path)
+    np.testing.assert_allclose(images.read(path), upright, atol=0.05 if target == "jpg" else 3e-3)
+
+
+@pytest.mark.parametrize("extension", ["png", "tif"])
+def test_write_keeps_it_with_sixteen_bits(tmp_path, extension):
+    original = described(tmp_path / "gray.png", DEEP, colours="L")
+    path = tmp_path / f"a.{extension}"
+    images.write(path, images.read(original), bits=16, like=original)
+    check_description(path, "L")
+    assert images.depth(path) == 16
+    original = described(tmp_path / "colour.png", RGB)
+    images.write(path, images.read(original), bits=16, like=original)
+    if extension == "png":
+        check_description(path)
+    else:
+        with Image.open(path) as picture:
+            assert picture.info["icc_profile"] == profile("RGB")
+    # And on from there, also from a file that Pillow does not open.
+    images.write(tmp_path / "again.png", images.read(path), bits=16, like=path)
+    with Image.open(tmp_path / "again.png") as picture:
+        assert picture.info["icc_profile"] == profile("RGB")
+    planes = tmp_path / "planes.tif"
+    tifffile.imwrite(
+        planes, np.zeros((3, 8, 8), np.float32), photometric="rgb", iccprofile=profile("RGB")
+    )
+    images.write(tmp_path / "last.png", images.read(planes), like=planes)
+    with Image.open(tmp_path / "last.png") as picture:
+        assert picture.info["icc_profile"] == profile("RGB")
+
+
+def test_write_drops_a_profile_of_other_colours(tmp_path):
+    cmyk = described(tmp_path / "cmyk.jpg", Image.fromarray(RGB).convert("CMYK"), colours="CMYK")
+    gray = described(tmp_path / "gray.jpg", L, colours="RGB")
+    path = tmp_path / "a.png"
+    for original in (cmyk, gray):
+        images.write(path, images.read(original), like=original)
+        with Image.open(path) as picture:
+            assert "icc_profile" not in picture.info and picture.getexif()[MAKER] == "Maker"
+
+
+def test_write_leaves_out_what_does_not_fit_or_cannot_be_read(tmp_path):
+    exif = Image.Exif()
+    exif[MAKER], exif[EXPOSURE] = "Maker", {37500: b"x" * 70000}
+    original = save(tmp_path / "a.png", RGB, exif=exif.tobytes())
+    images.write(tmp_path / "b.jpg", images.read(original), like=original)
+    with Image.open(tmp_path / "b.jpg") as picture:
+        assert not picture.getexif()
+    plain = save(tmp_path / "plain.png", RGB)
+    for name in ("plain.jpg", "plain.tif", "plain2.png"):
+        images.write(tmp_path / name, unit(RGB), like=plain)
+        with Image.open(tmp_path / name) as picture:
+            assert MAKER not in picture.getexif() and "icc_profile" not in picture.info
+    # Broken EXIF costs nobody the image.
+    data = plain.read_bytes()
+    plain.write_bytes(data[:33] + png_chunk(b"eXIf", b"MM\0*\xff\xff\xff\xff") + data[33:])
+    pixels = unit(RGB)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        images.write(tmp_path / "c.png", pixels, like=plain)
+    np.testing.assert_allclose(images.read(tmp_path / "c.png"), unit(RGB), atol=1e-7)
+
+
+def test_write_leaves_out_the_preview(tmp_path):
+    original = described(tmp_path / "a.jpg", RGB)
+    with Image.open(original) as picture:
+        old = picture.info["exif"]
+    # A second directory behind the first one, where cameras keep it.
+    tiff = old.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}[tiff[:2]]
+    (count,) = struct.unpack(order + "H", tiff[8:10])
+    link = 10 + 12 * count
+    second = struct.pack(order + "HHHI", 1, 270, 2, 4) + b"tiny" + bytes(4)
+    tiff = tiff[:link] + struct.pack(order + "I", len(tiff)) + tiff[link + 4 :] + second
+    old, new = (struct.pack(">H", len(exif) + 2) + exif for exif in (old, b"Exif\0\0" + tiff))
+    original.write_bytes(original.read_bytes().replace(old, new))
+    assert b"tiny" in original.read_bytes()
+    images.write(tmp_path / "b.jpg", images.read(original), like=original)
+    check_description(tmp_path / "b.jpg")
+    assert b"tiny" not in (tmp_path / "b.jpg").read_bytes()
+
+
+def test_write_names_a_model_that_is_no_image(tmp_path):
+    (tmp_path / "text.png").write_text("this is no image")
+    for name, message in (("missing.png", "no such file"), ("text.png", "not an image")):
+        with pytest.raises(ImageError, match=message) as caught:
+            images.write(tmp_path / "a.png", unit(L), like=tmp_path / name)
+        assert str(tmp_path / name) in str(caught.value)
+    assert os.listdir(tmp_path) == ["text.png"]
+
+
+def test_check_writable_tries_a_path_and_leaves_nothing(tmp_path):
+    images.check_writable(tmp_path / "a.png")
+    (tmp_path / "b.png").write_text("kept")
+    images.check_writable(tmp_path / "b.png")
+    assert (tmp_path / "b.png").read_text() == "kept" and os.listdir(tmp_path) == ["b.png"]
+    for name, message in (
+        ("a.xyz", "extension"), ("missing/a.png", "cannot be written"), ("b.png/a.png", "written")
+    ):  # fmt: skip
+        with pytest.raises(ImageError, match=message):
+            images.check_writable(tmp_path / name)
+
+
 def test_write_clips_rounds_and_takes_jax_arrays(tmp_path):
     path = tmp_path / "a.png"
     images.write(path, jnp.array([[-1.0, 0.0, 0.4999 / 255, 0.5001 / 255, 2.0]]))
@@ -437,7 +687,7 @@ def test_write_jpeg(tmp_path):
         ("a.png", np.zeros((4, 4, 2)), 8, "shape"),
         ("a.png", np.zeros((0, 4)), 8, "shape"),
         ("a.png", np.full((4, 4), np.nan), 8, "NaN"),
-        ("a.png", unit(RGB), 16, "bits"),
+        ("a.jpg", unit(RGB), 16, "bits"),
         ("a.jpg", unit(L), 16, "bits"),
         ("a.png", unit(L), 12, "bits"),
     ],
