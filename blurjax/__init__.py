@@ -15,6 +15,7 @@ _rooms = (
     "blur_type",
     "checkpoint",
     "data",
+    "deconvolution",
     "features",
     "images",
     "imaging",
@@ -29,8 +30,10 @@ _rooms = (
 )
 # Public functions (and what they return) of the top level and the private module of each.
 _functions = {
+    "Deblurred": "blurjax._deblur",
     "Fit": "blurjax._fit",
     "analyze": "blurjax._analyze",
+    "deblur": "blurjax._deblur",
     "fit": "blurjax._fit",
     "fit_blind": "blurjax._fit_blind",
 }
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
         blur_type,
         checkpoint,
         data,
+        deconvolution,
         features,
         images,
         imaging,
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
         weights,
     )
     from blurjax._analyze import analyze  # noqa: F401
+    from blurjax._deblur import Deblurred, deblur  # noqa: F401
     from blurjax._fit import Fit, fit  # noqa: F401
     from blurjax._fit_blind import fit_blind  # noqa: F401
 

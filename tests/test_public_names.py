@@ -9,8 +9,8 @@ import pytest
 import blurjax
 
 ROOMS = [
-    "blur_type", "data", "features", "images", "imaging", "kernel_size", "metrics", "nn", "psf",
-    "sharpness", "sigma_map", "weights",
+    "blur_type", "data", "deconvolution", "features", "images", "imaging", "kernel_size", "metrics",
+    "nn", "psf", "sharpness", "sigma_map", "weights",
 ]  # fmt: skip
 
 # Others build on these: removing one breaks scripts outside this repository.
@@ -18,6 +18,12 @@ PROMISED = {
     "psf": {
         "gaussian", "motion", "defocus", "trajectory", "sample_trajectory", "support", "moments",
         "gaussian_transfer", "motion_transfer", "defocus_transfer",
+    },
+    "deconvolution": {
+        "wiener", "richardson_lucy", "total_variation", "hyper_laplacian", "estimate_kernel",
+    },
+    "metrics": {
+        "psnr", "ssim", "kernel_similarity", "error_ratio", "f_measure", "precision_recall",
     },
     "imaging": {"blur", "blur_adjoint", "blur_varying", "add_noise", "quantise", "random_blur"},
     "blur_type": {
@@ -62,7 +68,8 @@ def test_every_name_is_the_same_twice_in_any_order(seed):
         for name in names:
             assert f"blurjax.{room}.{name}" in kinds
             assert kinds[f"blurjax.{room}.{name}"] != "module", f"{room}.{name} is a module"
-    assert kinds["blurjax.analyze"] == kinds["blurjax.fit"] == "function"
+    for name in ("analyze", "deblur", "fit"):
+        assert kinds[f"blurjax.{name}"] == "function"
 
 
 def test_unknown_names_say_what_there_is():
