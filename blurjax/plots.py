@@ -37,9 +37,11 @@ if TYPE_CHECKING:
 __all__ = [
     "COLOURS",
     "Blur",
+    "Deblurred",
     "analysis",
     "comparison",
     "confusion",
+    "deblurring_sheet",
     "detection_curves",
     "filters",
     "gallery",
@@ -56,6 +58,7 @@ __all__ = [
     "size_errors",
     "size_scatter",
     "size_sheet",
+    "success_curve",
     "threshold_curves",
 ]
 
@@ -1386,3 +1389,138 @@ def _draw_map(
     )
     axes.set(xlabel="column (px)")
     figure.colorbar(drawn, ax=axes, label=label, shrink=0.85, extend=beyond)
+
+
+class Deblurred(NamedTuple):
+    """One row of `deblurring_sheet`."""
+
+    caption: str
+    blurred: ArrayLike
+    """(H, W) in [0, 1], as are the other images."""
+    estimate: ArrayLike
+    reference: ArrayLike
+    """Restored with the true kernel."""
+    sharp: ArrayLike
+    kernel: ArrayLike | None
+    """(k, k), the estimated one; None if there is none."""
+    truth: ArrayLike | None
+    """(l, l), the true one; None if nobody knows it."""
+    notes: tuple[str, str, str] = ("", "", "")
+    """On the blurred image, the estimate and the reference: their errors, say."""
+
+
+def deblurring_sheet(rows: Sequence[Deblurred], *, title: str = "") -> "matplotlib.figure.Figure":
+    """Blurred photographs, restored with the estimated and with the true kernel (host).
+
+    Args:
+        rows: at least one.
+        title: above them all.
+
+    Returns:
+        The figure: a row for each image; blurred, estimate, result of the true kernel, sharp, then
+        the estimated and the true kernel, both of a row to one scale, each as bright as it gets.
+
+    Raises:
+        ValueError: no row, or images of different shapes in one.
+    """
+    if not rows:
+        raise ValueError("no image to draw; pass at least one row")
+    pictures = [
+        [np.asarray(part, np.float32) for part in (r.blurred, r.estimate, r.reference, r.sharp)]
+        for r in rows
+    ]
+    for shown in pictures:
+        if shown[0].ndim != 2 or any(part.shape != shown[0].shape for part in shown):
+            raise ValueError(
+                f"shapes {[part.shape for part in shown]} in one row; pass (H, W) alike"
+            )
+    heights = [min(max(p[0].shape[0] / p[0].shape[1], 0.4), 1.6) for p in pictures]
+    names = ("blurred", "estimate", "with the true kernel", "sharp")
+    kernel_names = ("estimated kernel", "true kernel")
+    wide = 2.3
+    figure = _figure(wide * (4 + 2 * 0.7) + 0.6, wide * sum(heights) + 0.6 * len(rows) + 0.9)
+    grid = figure.subplots(
+        len(rows), 6, squeeze=False, width_ratios=(1, 1, 1, 1, 0.7, 0.7), height_ratios=heights
+    )
+    for places, row, shown in zip(grid, rows, pictures, strict=True):
+        notes = (*row.notes, "")
+        for axes, picture, note in zip(places[:4], shown, notes, strict=True):
+            _draw_image(axes, picture)
+            axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
+            axes.set_xlabel(note, fontsize=8, parse_math=False)
+        height, width = shown[0].shape
+        places[0].set_ylabel(
+            f"{_filled(row.caption, 30)}\n{width} x {height} px", fontsize=7, parse_math=False
+        )
+        both = [None if k is None else np.asarray(k, np.float32) for k in (row.kernel, row.truth)]
+        span = max((k.shape[-1] for k in both if k is not None), default=1)
+        for axes, kernel, missing in zip(places[4:], both, ("none", "not known"), strict=True):
+            if kernel is None:
+                _draw_text(axes, missing, width=12)
+                continue
+            edge = kernel.shape[-1] / 2
+            axes.imshow(
+                kernel,
+                cmap="gray",
+                vmin=0,
+                extent=(-edge, edge, edge, -edge),
+                interpolation="nearest",
+            )
+            axes.set(xlim=(-span / 2, span / 2), ylim=(span / 2, -span / 2), facecolor="black")
+            axes.set_xlabel("column (px)", fontsize=8)
+            axes.locator_params(integer=True, nbins=3)
+            axes.tick_params(labelsize=7)
+    for axes, name in zip(grid[0], (*names, *kernel_names), strict=True):
+        axes.set_title(name, fontsize=9)
+    figure.suptitle(
+        f"{title}\nshown: n = {len(rows)} images".strip(), fontsize=11, parse_math=False
+    )
+    return figure
+
+
+def success_curve(
+    ratios: Mapping[str, ArrayLike], *, largest: float = 6.0, title: str = ""
+) -> "matplotlib.figure.Figure":
+    """Which share of the images has at most so large an error, a line for each method (host).
+
+    Args:
+        ratios: for each method (n,) error ratios, n at least 1; those that are not finite count as
+            larger than any.
+        largest: end of the axis.
+        title: above it; it should say what the errors are divided by.
+
+    Returns:
+        The figure, with the share at most 2 of each method, and marks at 2, 3 and 5.
+
+    Raises:
+        ValueError: no method, or arrays that are not (n,) with n at least 1.
+    """
+    if not ratios:
+        raise ValueError("no method to draw; pass at least one")
+    figure = _figure(9.4, 5.0)
+    axes = figure.add_subplot()
+    counts = set()
+    for bound in (2, 3, 5):
+        axes.axvline(bound, color=_UNKNOWN, linestyle=":", linewidth=1, zorder=0)
+    for index, (name, values) in enumerate(ratios.items()):
+        some = np.asarray(values, float)
+        if some.ndim != 1 or not some.size:
+            raise ValueError(f"{name}: ratios are {some.shape}; pass (n,) with n at least 1")
+        some = np.sort(np.where(np.isfinite(some), some, np.inf))
+        counts.add(some.size)
+        share = np.arange(1, some.size + 1) / some.size
+        inside = some <= largest
+        places = np.concatenate([[0.0], some[inside], [largest]])
+        heights = np.concatenate([[0.0], share[inside], [np.mean(inside)]])
+        label = f"{name}: {100 * np.mean(some <= 2):.0f} % at most 2"
+        axes.step(places, 100 * heights, where="post", label=label, **_line(index))
+    axes.set(
+        xlabel="error ratio (squared error over squared error)",
+        ylabel="images with at most that ratio (%)",
+        xlim=(0, largest),
+        ylim=(0, 102),
+    )
+    number = str(counts.pop()) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+    axes.set_title(f"{title}\nn = {number} images".strip(), fontsize=11, parse_math=False)
+    figure.legend(loc="outside right upper", fontsize=8)
+    return figure

@@ -10,8 +10,10 @@ from blurjax.images import ImageError
 from blurjax.weights import WeightsError
 from eval import (
     blur_type,
+    blur_type_deblurring,
     blur_type_recall,
     blur_type_seed,
+    deblurring,
     fit_blind,
     kernel_size,
     sharpness,
@@ -23,8 +25,10 @@ def main() -> int:
     """Run a protocol from the command line; 0 when done, 1 after a sentence that says why not."""
     protocols: dict[str, Callable[..., Any]] = {
         "blur_type": blur_type.evaluate,
+        "blur_type_deblurring": blur_type_deblurring.evaluate,
         "blur_type_recall": blur_type_recall.evaluate,
         "blur_type_seed": blur_type_seed.evaluate,
+        "deblurring": deblurring.evaluate,
         "fit_blind": fit_blind.evaluate,
         "kernel_size": kernel_size.evaluate,
         "sharpness": sharpness.evaluate,

@@ -20,14 +20,18 @@ from blurjax.images import ImageError
 from blurjax.weights import WeightsError
 from eval import photographs as selection
 from eval import report
+from eval.blurred import Kernel as _Kernel
+from eval.blurred import Photographs, cut
+from eval.blurred import drawn as _drawn
+from eval.blurred import given_kernels as _given
+from eval.blurred import observed as _observed
 
 Row = dict[str, Any]
 
 _ASKED = tuple(range(5, 96, 2))
 # What the largest of the networks' needs is: a patch of the gradient.
 _LEAST = kernel_size.PATCH + 1
-# Kernels drawn at once, and how often, until one is no longer than 95 px across either.
-_AT_ONCE, _ATTEMPTS = 8, 100
+_Photographs = functools.partial(Photographs, least=_LEAST)
 _EVERY = 10
 _SHEET = 8
 _SIDES = ((1024, 1024), (480, 640))
@@ -35,7 +39,6 @@ _TIMED = 7
 # A kernel has bright ends along an axis where its pixels above this share of the maximum reach at
 # least so much of the extent of those above 1 %.
 _BRIGHT, _REACH = 0.2, 0.9
-_KERNELS = frozenset({".npy", ".mat", ".png", ".tif", ".tiff", ".bmp", ".pgm"})
 # Sizes up to the top of a range of the cascade, and above that of the range before.
 _RANGES = ("1-19", "20-35", "36-49", "50-63", "64+")
 _DIRECTIONS = ("height", "width")
@@ -79,14 +82,6 @@ RULES = {
     "blur": "of the encoded values, as they are in the file; only pixels that see nothing outside "
     "the photograph are kept; then noise and 8 bits",
 }
-
-
-class _Kernel(NamedTuple):
-    name: str
-    psf: np.ndarray
-    """(k, k), k odd, of sum 1."""
-    axis: int | None = None
-    """The one whose size was asked for: 0 height, 1 width. None if none was."""
 
 
 class _Example(NamedTuple):
@@ -342,88 +337,8 @@ def _stratified(count: int, seed: int, varied: float) -> Iterator[_Kernel]:
         yield _Kernel(name, kernel if axis else kernel.T, axis)
 
 
-def _drawn(key: jax.Array, size: int, varied: float) -> np.ndarray:
-    """A kernel just so many pixels wide (about so many, where it is varied), and not too high."""
-    sizes = jnp.full((_AT_ONCE,), size)
-    for attempt in range(_ATTEMPTS):
-        made = kernel_size.sample_kernels(
-            jax.random.fold_in(key, attempt), sizes, n=_AT_ONCE, varied=varied
-        )
-        some, measured = (np.asarray(part) for part in made)
-        fits = np.all(measured <= kernel_size.LARGEST, axis=1)
-        if fits.any():
-            return some[np.argmax(fits)]
-    raise ValueError(f"no kernel {size} px wide is at most {kernel_size.LARGEST} px high")
-
-
-def _given(folders: Sequence[Path], unreadable: dict[str, str]) -> list[_Kernel]:
-    found = []
-    for root in folders:
-        paths = [root] if root.is_file() else sorted(root.rglob("*"))
-        for path in paths:
-            if path.suffix.lower() not in _KERNELS or path.name.startswith("."):
-                continue
-            try:
-                found.append(_Kernel(path.stem, files.read_psf(path).astype(np.float32)))
-            except ImageError as error:
-                unreadable[str(path)] = str(error)
-                print(f"left out: {error}", file=sys.stderr)
-    if not found:
-        raise ImageError(
-            f"{', '.join(map(str, folders))}: no kernel that can be read; looked for "
-            f"{', '.join(sorted(_KERNELS))}"
-        )
-    return found
-
-
-class _Photographs:
-    """Photographs in random order, again and again; counts those that are no use."""
-
-    def __init__(self, source: data.Source, seed: int) -> None:
-        self._source = source
-        self._order = np.random.default_rng(seed).permutation(len(source)).tolist()
-        self._next = 0
-        # Known once read: a small one need not be read again to be refused.
-        self._lesser: dict[int, int] = {}
-        self._used: set[int] = set()
-        self._refused = 0
-        self._unreadable: dict[str, str] = {}
-
-    def for_kernel(self, side: int) -> tuple[str, np.ndarray] | None:
-        """The next that is large enough for a kernel of so many pixels a side; None if none is."""
-        for _ in self._order:
-            index = self._order[self._next % len(self._order)]
-            self._next += 1
-            name = self._source.names[index]
-            if name in self._unreadable:
-                continue
-            image = None
-            if index not in self._lesser:
-                try:
-                    image = self._source[index]
-                except ImageError as error:
-                    self._unreadable[name] = str(error)
-                    print(f"left out: {error}", file=sys.stderr)
-                    continue
-                self._lesser[index] = min(image.shape)
-            if self._lesser[index] - side + 1 < _LEAST:
-                self._refused += 1
-                continue
-            self._used.add(index)
-            return name, self._source[index] if image is None else image
-        return None
-
-    def counts(self) -> dict[str, Any]:
-        return {
-            "photographs": len(self._order),
-            "photographs_used": len(self._used),
-            "refused_as_too_small": self._refused,
-            "unreadable": self._unreadable,
-        }
-
-
 def _blurred(
-    kernels: Iterable[_Kernel], photographs: _Photographs, without: list[str]
+    kernels: Iterable[_Kernel], photographs: Photographs, without: list[str]
 ) -> Iterator[_Example]:
     """Those for which a photograph is large enough; the others' names are put into `without`."""
     for kernel in kernels:
@@ -440,14 +355,6 @@ def _blurred(
         yield _Example(name, kernel, np.asarray(blurred))
 
 
-def cut(kernel: np.ndarray) -> np.ndarray:
-    """What is not zero of a kernel, in the middle of the smallest odd square."""
-    rows, columns = (np.flatnonzero(kernel.any(axis)) for axis in (1, 0))
-    box = kernel[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    lacking = [(max(box.shape) | 1) - n for n in box.shape]
-    return np.pad(box, [(n // 2, n - n // 2) for n in lacking])
-
-
 def _recorded(source: data.LevinSet, unreadable: dict[str, str]) -> Iterator[_Example]:
     for i, name in enumerate(source.names):
         try:
@@ -457,16 +364,6 @@ def _recorded(source: data.LevinSet, unreadable: dict[str, str]) -> Iterator[_Ex
             print(f"left out: {error}", file=sys.stderr)
             continue
         yield _Example(one.name, _Kernel(one.name, one.psf), one.blurred)
-
-
-def _observed(blurred: np.ndarray, noise: float | None, key: jax.Array) -> np.ndarray:
-    """The file that a camera writes; without a level of noise the recording as it is."""
-    if noise is None:
-        return np.clip(blurred, 0, 1)
-    image = jnp.asarray(blurred)
-    if noise:
-        image = imaging.add_noise(key, image, jnp.asarray(noise, image.dtype))
-    return np.asarray(imaging.quantise(image))
 
 
 # One part: every method on every image, and the numbers.

@@ -473,6 +473,51 @@ def test_size_sheet_draws_both_boxes_in_the_middle():
         plots.size_sheet([image], [(1, 1)], [None], ["a", "b"])
 
 
+def restored(shape, kernel=5, truth=7):
+    ramp = np.linspace(0, 1, math.prod(shape), dtype=np.float32).reshape(shape)
+    kernels = [None if k is None else np.ones((k, k)) / k**2 for k in (kernel, truth)]
+    notes = ("20.0 dB_$", "25.0 dB", "30.0 dB")
+    return plots.Deblurred("one_$", ramp, ramp**2, 2 * ramp, ramp, *kernels, notes)
+
+
+@pytest.mark.parametrize("shape", [(60, 80), (90, 30)])
+def test_deblurring_sheet_has_a_row_an_image(tmp_path, shape):
+    rows = [restored(shape), restored(shape[::-1], None, None)]
+    figure = plots.deblurring_sheet(rows, title="part_$")
+    written = words(figure)
+    assert "part_$ shown: n = 2 images" in written and "one_$" in written and "20.0 dB_$" in written
+    assert f"{shape[1]} x {shape[0]} px" in written and "true kernel" in written
+    assert "none" in written and "not known" in written
+    first = figure.axes[:6]
+    assert all(axes.images[0].get_clim() == (0, 1) for axes in first[:4])
+    # Both kernels to one scale: the larger fills its axes, the smaller is in the middle.
+    assert {axes.get_xlim() for axes in first[4:]} == {(-3.5, 3.5)}
+    extents = [tuple(axes.images[0].get_extent()) for axes in first[4:]]
+    assert extents == [(-2.5, 2.5, 2.5, -2.5), (-3.5, 3.5, 3.5, -3.5)]
+    assert plots.save(figure, tmp_path / "a.png").stat().st_size > 1000
+    with pytest.raises(ValueError, match="at least one row"):
+        plots.deblurring_sheet([])
+    with pytest.raises(ValueError, match="in one row; pass"):
+        plots.deblurring_sheet([rows[0]._replace(sharp=np.zeros((3, 3)))])
+
+
+def test_success_curve_counts_what_is_at_most_so_large(tmp_path):
+    ratios = {"a_$": np.array([3.0, 1.0, np.nan, 2.0]), "b": np.array([0.5, 9.0])}
+    figure = plots.success_curve(ratios, title="part_$")
+    written = words(figure)
+    assert "part_$ n = 2 to 4 images" in written and "(%)" in written
+    assert "a_$: 50 % at most 2" in written and "b: 50 % at most 2" in written
+    line = next(line for line in figure.axes[0].lines if line.get_label().startswith("a_$"))
+    np.testing.assert_array_equal(line.get_xdata(), [0, 1, 2, 3, 6])
+    np.testing.assert_array_equal(line.get_ydata(), [0, 25, 50, 75, 75])
+    assert "n = 3 images" in words(plots.success_curve({"a": jnp.ones(3)}))
+    assert plots.save(figure, tmp_path / "a.png").stat().st_size > 1000
+    with pytest.raises(ValueError, match="at least one"):
+        plots.success_curve({})
+    with pytest.raises(ValueError, match=r"a: ratios are \(0,\)"):
+        plots.success_curve({"a": np.zeros(0)})
+
+
 def test_device_arrays_are_drawn_too():
     patches = jnp.zeros((2, 32, 32), jnp.bfloat16)
     assert "n = 2" in words(plots.gallery(patches, ["a", "b"]))
