@@ -317,7 +317,7 @@ def test_all_methods_on_crops(folder, stand_ins, capsys):
         assert given["size"] == 5 and given["path"] == "a guess" and given["confidence"] == 0.5
         assert given["psnr"] != returned["psnr"]
         assert blurred["similarity"] is None and blurred["size"] is None
-    assert stand_ins[:3] == [(7, "several"), (7, "plain"), "deblur"]
+    assert stand_ins[:4] == [(7, "several"), (7, "plain"), (7, "published"), "deblur"]
     assert methods["blind, estimated size"]["size_off"] == 2
     gain = made["paired"]["blind, estimated size minus blind, given size"]
     answers = [row["answers"] for row in made["rows"]]
