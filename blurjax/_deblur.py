@@ -1,7 +1,6 @@
 """A blurred photograph made sharp, whatever is known of its blur (host)."""
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,15 +15,14 @@ from blurjax._analyze import blur_phrase
 # What the kernel is estimated from: the part of the image with the most varied gradients. More
 # tells little more, and takes longer.
 _WINDOW = 512
-# Windows are cut to multiples of this, so that few programs are compiled.
-_MULTIPLE = 16
 # A type must be so probable for its parameters to be the kernel.
 _PLAIN = 0.5
-# What is added to an estimated size: too small a kernel harms more than one too large.
-_MARGIN = 0.2
+# What is added to an estimated size, before it is rounded up to one of these (each size compiles a
+# program): too small a kernel harms more than one too large.
+_MARGIN = 0.1
+_SIZES = (5, 7, 9, 11, 13, 15, 19, 23, 27, 33, 39, 47, 57, 67, 81, 95)
 # Neighbours are tried where the interval of the size spans more than this ratio.
 _UNSURE = 1.5
-_LARGEST = 95
 # Above this share of pixels at white, white is left out of the data.
 _WHITE, _CLIPPED = 0.995, 5e-4
 _TILE, _OVERLAP = 1024, 128
@@ -79,10 +77,9 @@ def deblur(
     2. What `deconvolution.estimate_kernel` finds of the given `size`.
     3. With neither: of a Gaussian or a defocus that `blur_type` is sure of, that of its parameters.
        Of a photograph that is sharp to it, none: the image is returned.
-    4. Else what `estimate_kernel` finds of the size that `kernel_size` tells, a fifth larger; where
+    4. Else what `estimate_kernel` finds of the size that `kernel_size` tells, and some room; where
        that is unsure of the size also of both ends of its interval, and for straight motion the
-       kernel of `blur_type`'s parameters. Of these the one that restores the image with the
-       smallest l1 / l2 norm of the gradients.
+       kernel of `blur_type`'s parameters. Of these the best to `deconvolution.judge`.
 
     It is estimated from the luminance of the part of the image with the most varied gradients, at
     most 512 pixels a side. Each colour is then deconvolved by itself, in tiles if it is large. The
@@ -203,7 +200,7 @@ def _unaided(gray: np.ndarray, say: Callable[[str], None]) -> _Found | str:
         candidates.append(_parametric(kind, sure))
     if len(candidates) == 1:
         return candidates[0]
-    best = candidates[int(np.argmin(_scores(gray, [c.kernel for c in candidates])))]
+    best = candidates[_best(gray, [c.kernel for c in candidates])]
     return best._replace(path=f"{best.path}, best of {len(candidates)}")
 
 
@@ -221,9 +218,9 @@ def _sizes(extent: kernel_size.Estimate, shape: tuple[int, ...]) -> list[int]:
     wanted: list[float] = [extent.size]
     if high > _UNSURE * max(low, 1):
         wanted += [low, high]
-    most = min(_LARGEST, (min(*shape) // 2 - 1) | 1)
-    odd = [max(deconvolution.MIN_SIZE, 2 * (math.ceil(side) // 2) + 1) for side in wanted]
-    return sorted({side for side in odd if side <= most}) or ([most] if most >= 5 else [])
+    fitting = [side for side in _SIZES if side <= min(shape) // 2]
+    tried = [next((side for side in fitting if side >= least), None) for least in wanted]
+    return sorted({side for side in tried if side}) or fitting[-1:]
 
 
 def _blind(gray: np.ndarray, size: int, path: str) -> _Found:
@@ -243,11 +240,7 @@ def _window(gray: np.ndarray, size: int) -> np.ndarray:
             for at, n, keep in zip(np.asarray(corner).tolist(), gray.shape, sides, strict=True)
         )
         gray = gray[rows, columns]
-    # Not below what a kernel of that size needs.
-    least = max(4 * _MULTIPLE, 2 * size)
-    whole = [n - n % _MULTIPLE for n in gray.shape]
-    rows, columns = (m if m >= least else n for m, n in zip(whole, gray.shape, strict=True))
-    return gray[:rows, :columns]
+    return gray
 
 
 def _most_varied(gray: np.ndarray, side: int) -> tuple[jax.Array, jax.Array]:
@@ -255,12 +248,12 @@ def _most_varied(gray: np.ndarray, side: int) -> tuple[jax.Array, jax.Array]:
     return features.distinct_patch(jnp.asarray(slopes), size=side - 1, stride=32)
 
 
-def _scores(gray: np.ndarray, candidates: list[np.ndarray]) -> list[float]:
-    """l1 / l2 of the gradients that each kernel restores, of one part of the image."""
+def _best(gray: np.ndarray, candidates: list[np.ndarray]) -> int:
+    """The index of the kernel that suits a part of the image best."""
     largest = max(kernel.shape[-1] for kernel in candidates)
     window = jnp.asarray(_window(gray, largest))
     alike = np.stack([np.pad(k, (largest - k.shape[-1]) // 2) for k in candidates])
-    return np.asarray(deconvolution.sparseness(window, jnp.asarray(alike))).tolist()
+    return int(np.argmin(deconvolution.judge(window, jnp.asarray(alike)).scores))
 
 
 # ---- the image

@@ -3,9 +3,11 @@
 from blurjax.deconvolution._blind import (
     MIN_SIZE,
     PRIORS,
+    Judgement,
     KernelEstimate,
     Start,
     estimate_kernel,
+    judge,
     sparseness,
 )
 from blurjax.deconvolution._noise import noise_level
@@ -21,11 +23,13 @@ __all__ = [
     "MIN_SIZE",
     "PRIORS",
     "Deconvolution",
+    "Judgement",
     "KernelEstimate",
     "Start",
     "estimate_kernel",
     "hyper_laplacian",
     "in_tiles",
+    "judge",
     "l0_gradient",
     "noise_level",
     "richardson_lucy",

@@ -199,17 +199,13 @@ def _search(
     """All starts for all images (n, H, W); the fields of `KernelEstimate`."""
 
     def one(image: Array) -> tuple[Array, Array, Array, Array]:
-        noise = noise_level(image)
+        noise = lax.stop_gradient(noise_level(image))
         search = functools.partial(_single, image, noise, size=size, prior=prior)
         kernels = jax.vmap(search)(starts)
         if len(kernels) == 1:
             one = jnp.ones((), image.dtype)
             return kernels[0], one, kernels, jnp.zeros((1,), image.dtype)
-        weight = _JUDGED * jnp.maximum(noise, _LEAST_NOISE) ** 1.5
-        sparse = sparseness(image, kernels, weight=weight)
-        alike = metrics.kernel_similarity(kernels[:, None], kernels[None])
-        others = (jnp.sum(alike, axis=-1) - 1) / (len(kernels) - 1)
-        scores = sparse / jnp.maximum(jnp.mean(sparse), 1e-6) - others
+        scores, others = judge(image, kernels)
         best = jnp.argmin(scores)
         return kernels[best], others[best], kernels, scores
 
@@ -260,6 +256,53 @@ def sparseness(
     return jnp.sum(jnp.abs(slopes), (0, -2, -1)) / jnp.where(length > 0, length, 1)
 
 
+class Judgement(NamedTuple):
+    """How several kernels do for one image."""
+
+    scores: Float[Array, " n"]
+    """Less is better: `sparseness` in units of the mean over the kernels, less the agreement."""
+    agreement: Float[Array, " n"]
+    """Mean `metrics.kernel_similarity` of each to the others, in [0, 1]."""
+
+
+def judge(image: Float[ArrayLike, "h w"], kernels: Float[ArrayLike, "n k k"]) -> Judgement:
+    """Which of several kernels blurred an image, as far as can be told without the sharp one.
+
+    The one that restores the sparsest gradients and is most like the others: right answers are
+    alike, wrong ones are each wrong in their own way.
+
+    Args:
+        image: (H, W) gray floats in [0, 1].
+        kernels: (n, k, k), n >= 2, k odd; smaller kernels padded with zeros.
+
+    Returns:
+        A `Judgement`; the kernel of the lowest score is the best.
+
+    Raises:
+        TypeError, ValueError: as `total_variation`.
+
+    Gradient: unrolled, with the noise of the image held.
+
+    Source: our choice; the weight of the total variation that restores grows with the noise.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from blurjax import data, deconvolution, imaging, psf
+        >>> sharp = data.dead_leaves(jax.random.key(0), size=96)
+        >>> kernels = jnp.stack([psf.motion(9.0, angle, size=11) for angle in (0.5, 0.6, 1.5)])
+        >>> said = deconvolution.judge(imaging.blur(sharp, kernels[0]), kernels)
+        >>> int(jnp.argmax(said.scores)), int(jnp.argmin(said.agreement))
+        (2, 2)
+    """
+    image, kernels = as_image(image), jnp.asarray(kernels)
+    noise = lax.stop_gradient(noise_level(image))
+    weight = _JUDGED * jnp.maximum(noise, _LEAST_NOISE) ** 1.5
+    sparse = sparseness(image, kernels, weight=weight)
+    alike = metrics.kernel_similarity(kernels[:, None], kernels[None])
+    others = (jnp.sum(alike, axis=-1) - 1) / (len(kernels) - 1)
+    return Judgement(sparse / jnp.maximum(jnp.mean(sparse), 1e-6) - others, others)
+
+
 # ---- one search
 
 
@@ -276,7 +319,9 @@ def levels(shape: tuple[int, int], size: int) -> tuple[_Level, ...]:
 
 def _single(image: Array, noise: Array, start: Start, *, size: int, prior: str) -> Array:
     """The kernel (k, k) of one image by one search; every field of `start` is one number."""
-    image = jnp.maximum(image, 0) ** start.gamma
+    # The power of 0 has no derivative.
+    positive = image > 0
+    image = jnp.where(positive, jnp.where(positive, image, 1) ** start.gamma, 0)
     noise = noise * start.noise
     scales = levels((image.shape[0], image.shape[1]), size)
     coarse = scales[0].size

@@ -18,8 +18,9 @@ def noise_level(image: ArrayLike) -> Float[Array, "..."]:
             they look less noisy than they are.
 
     Returns:
-        (...,) in the units and dtype of `image`; of 8-bit images without noise about 0.001, and
-        more where fine texture survived.
+        (...,) in the units and dtype of `image`; of the luminance of 8-bit colour without noise
+        about 0.001, and more where fine texture survived. That of 8-bit gray goes in steps of
+        0.003: 0 or 0.003 without noise.
 
     Raises:
         TypeError: the image is not floating point.
