@@ -1,6 +1,7 @@
 """A blurred photograph made sharp, whatever is known of its blur (host)."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,9 +18,7 @@ from blurjax._analyze import blur_phrase
 _WINDOW = 512
 # A type must be so probable for its parameters to be the kernel.
 _PLAIN = 0.5
-# What is added to an estimated size, before it is rounded up to one of these (each size compiles a
-# program): too small a kernel harms more than one too large.
-_MARGIN = 0.1
+# An estimated size is rounded up to one of these: each size compiles a program.
 _SIZES = (5, 7, 9, 11, 13, 15, 19, 23, 27, 33, 39, 47, 57, 67, 81, 95)
 # Neighbours are tried where the interval of the size spans more than this ratio.
 _UNSURE = 1.5
@@ -30,7 +29,9 @@ _TILE, _OVERLAP = 1024, 128
 # with the true kernel.
 _WEIGHTS = {"hyper_laplacian": 0.3, "total_variation": 0.54, "wiener": 8.0}
 _LEAST_NOISE = 1e-3
-SOLVERS = ("hyper_laplacian", "total_variation", "wiener", "richardson_lucy")
+# What an estimated kernel leaves unexplained is like so much noise (likewise, with such kernels).
+_KERNEL_NOISE = 6e-3
+SOLVERS = ("total_variation", "hyper_laplacian", "wiener", "richardson_lucy")
 
 
 class Deblurred(NamedTuple):
@@ -63,7 +64,7 @@ def deblur(
     *,
     size: int | None = None,
     psf: np.ndarray | jax.Array | None = None,
-    solver: str = "hyper_laplacian",
+    solver: str = "total_variation",
     weight: float | None = None,
     saturation: bool = True,
     suppress_ringing: bool = False,
@@ -89,9 +90,9 @@ def deblur(
         image: (H, W) gray or (H, W, 3) RGB; floats in [0, 1], or uint8 or uint16.
         size: the kernel's side in pixels, odd, 3 or more; at most half the image's shorter side.
         psf: (k, k), k odd and at most the image's shorter side: the kernel, of sum 1.
-        solver: "hyper_laplacian", "total_variation", "wiener" or "richardson_lucy".
-        weight: of the solver's prior; by default it grows with the noise of the image.
-            Richardson-Lucy takes none.
+        solver: "total_variation", "hyper_laplacian", "wiener" or "richardson_lucy".
+        weight: of the solver's prior; by default it grows with the noise of the image, and is
+            larger for an estimated kernel. Richardson-Lucy takes none.
         saturation: leave white pixels out of the data where there are some (0.05 %), unless the
             solver is Wiener's. It takes longer.
         suppress_ringing: take what looks like ringing out of the result, and some detail.
@@ -134,8 +135,9 @@ def deblur(
     if isinstance(found, str):
         return Deblurred(pixels, np.ones((1, 1), np.float32), 1, "nothing to undo", 0.0, found)
     say("deconvolving")
+    given = psf is not None
     restored = _restored(
-        pixels, gray, found.kernel, solver, weight, saturation, suppress_ringing, say
+        pixels, gray, found.kernel, given, solver, weight, saturation, suppress_ringing, say
     )
     return Deblurred(
         restored, found.kernel, found.kernel.shape[-1], found.path, found.confidence, "ok"
@@ -183,7 +185,7 @@ def _unaided(gray: np.ndarray, say: Callable[[str], None]) -> _Found | str:
         if kind.label in ("gaussian", "defocus"):
             return _parametric(kind, sure)
     say("telling the size of the kernel")
-    extent = kernel_size.estimate(gray, margin=_MARGIN)
+    extent = kernel_size.estimate(gray)
     if extent.status != "ok":
         return f"{extent.status}; pass a size or a psf"
     sizes = _sizes(extent, gray.shape)
@@ -268,6 +270,7 @@ def _restored(
     pixels: np.ndarray,
     gray: np.ndarray,
     kernel: np.ndarray,
+    given: bool,
     solver: str,
     weight: float | None,
     saturation: bool,
@@ -278,6 +281,7 @@ def _restored(
     options: dict[str, Any] = {}
     if solver != "richardson_lucy":
         noise = float(deconvolution.noise_level(gray))
+        noise = noise if given else math.hypot(noise, _KERNEL_NOISE)
         options["weight"] = noise_weight(solver, noise) if weight is None else weight
     clipped = pixels >= _WHITE
     masked = saturation and solver != "wiener" and float(np.mean(clipped)) > _CLIPPED

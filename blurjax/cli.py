@@ -1,4 +1,4 @@
-"""The command line: `blurjax analyze` and `blurjax blur` (host).
+"""The command line: `blurjax analyze`, `blurjax blur` and `blurjax deblur` (host).
 
 Answers go to stdout, everything else to stderr. Exit status: 0 all went well; 1 something could
 not be read, answered or written; 2 the command itself is wrong; 130 interrupted.
@@ -10,12 +10,13 @@ import math
 import os
 import sys
 import tempfile
+import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated, Any, NamedTuple, TypeVar
+from typing import IO, Annotated, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import tyro
@@ -92,6 +93,45 @@ class Blur:
     """Blur in linear light: undo the sRGB curve before and redo it after."""
 
 
+@dataclass(frozen=True)
+class Deblur:
+    """Make a sharper copy of a blurred image, with a kernel that is given or found in the image.
+
+    The copy has the bits, the EXIF and the colour profile of the image, as far as its format can.
+
+    Example: blurjax deblur photo.jpg --size 25 --kernel-out kernel.png
+    """
+
+    image: Annotated[
+        Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE", help_behavior_hint="")
+    ]
+    """The image file."""
+    size: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """Search for a kernel of N x N pixels, N odd, whatever the systems say of the blur."""
+    psf: Annotated[str | None, tyro.conf.arg(metavar="PSF", help_behavior_hint="")] = None
+    """The blur, where it is known: gaussian:SIGMA, motion:LENGTH,ANGLE or defocus:RADIUS, in pixels
+    and in degrees counter-clockwise from the horizontal; or a file of a kernel (.png, .npy,
+    .mat)."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    """The PNG, JPEG or TIFF file to write; by default IMAGE's name with _deblurred, beside it."""
+    solver: Annotated[
+        Literal["total_variation", "hyper_laplacian", "wiener", "richardson_lucy"],
+        tyro.conf.arg(help_behavior_hint="(default: total_variation)"),
+    ] = "total_variation"
+    """What undoes the blur once the kernel is known."""
+    weight: Annotated[float | None, tyro.conf.arg(metavar="W", help_behavior_hint="")] = None
+    """The weight of the solver's prior, above 0: the more, the smoother; by default it follows the
+    noise of the image."""
+    kernel_out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    """Write the kernel too, as .png, .npy or .mat."""
+    suppress_ringing: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Take what looks like ringing out of the copy, and some detail."""
+    overwrite: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Replace the files to write if they exist."""
+    json: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Print nothing but a JSON object."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command (host).
 
@@ -101,6 +141,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    if argv is None:
+        _keep_programs()
     argv = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         # Names of files may hold what the terminal's encoding does not.
@@ -120,6 +162,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _keep_programs() -> None:
+    """Let JAX keep what it compiles, from one call of the command to the next."""
+    # Not `jax.config`: JAX need not be loaded yet. What the user has set stands.
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "blurjax"))
+
+
 def _run(argv: list[str]) -> int:
     if argv == ["--version"]:
         print(f"blurjax {blurjax.__version__}")
@@ -127,6 +176,7 @@ def _run(argv: list[str]) -> int:
     command: Any = (
         Annotated[Analyze, tyro.conf.subcommand("analyze")]
         | Annotated[Blur, tyro.conf.subcommand("blur")]
+        | Annotated[Deblur, tyro.conf.subcommand("deblur")]
     )
     try:
         arguments = tyro.cli(
@@ -138,7 +188,8 @@ def _run(argv: list[str]) -> int:
         )
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 2
-    status = _analyze(arguments) if isinstance(arguments, Analyze) else _blur(arguments)
+    commands: dict[type, Callable[[Any], int]] = {Analyze: _analyze, Blur: _blur, Deblur: _deblur}
+    status = commands[type(arguments)](arguments)
     sys.stdout.flush()
     return status
 
@@ -253,20 +304,22 @@ def _choose_places(files: Sequence[Path], folder: Path | None) -> list[_Place | 
     if folder is None:
         return [None] * len(files)
 
-    def spelt(path: Path) -> str:
-        # Some file systems do not tell upper from lower case.
-        return str(path.resolve()).casefold()
-
-    taken = {spelt(file) for file in files}
+    taken = {_spelt(file) for file in files}
     places: list[_Place | None] = []
     for file in files:
         place, count = _Place.called(folder, file.stem), 1
-        while taken & set(map(spelt, place)):
+        while taken & set(map(_spelt, place)):
             count += 1
             place = _Place.called(folder, f"{file.stem}-{count}")
-        taken |= set(map(spelt, place))
+        taken |= set(map(_spelt, place))
         places.append(place)
     return places
+
+
+def _spelt(path: Path) -> str:
+    """What two names of one file have in common."""
+    # Some file systems do not tell upper from lower case.
+    return str(path.resolve()).casefold()
 
 
 class _Answer(NamedTuple):
@@ -426,6 +479,150 @@ def _blurred(image: np.ndarray, kernel: np.ndarray, noise: float, linear: bool) 
     return np.asarray(blurred)
 
 
+# ---- deblur
+
+
+# What `images.write` and `images.write_psf` can write.
+_IMAGE_FILES = (".jpeg", ".jpg", ".png", ".tif", ".tiff")
+_KERNEL_FILES = (".mat", ".npy", ".png")
+
+
+def _deblur(arguments: Deblur) -> int:
+    from blurjax import _analyze, images
+    from blurjax._deblur import deblur
+
+    began = time.perf_counter()
+    _check_choices(arguments)
+    blur = None if arguments.psf is None else _parse_psf(arguments.psf)
+    file, out = arguments.image, arguments.out
+    try:
+        if out is None:
+            # First: of an image that is not there, its copy is not the trouble.
+            images.depth(file)
+            suffix = file.suffix if file.suffix.lower() in _IMAGE_FILES else ".png"
+            out = file.with_name(f"{file.stem}_deblurred{suffix}")
+        sources = [file, *([blur] if isinstance(blur, Path) else [])]
+        _check_target(out, sources, overwrite=arguments.overwrite)
+        if arguments.kernel_out is not None:
+            _check_kernel_target(arguments.kernel_out, out, sources, overwrite=arguments.overwrite)
+        image = _read(file)
+        psf = None if blur is None else _kernel(blur, min(image.shape[:2]))
+        with _saying(file.name) as say:
+            found = deblur(
+                image,
+                size=arguments.size,
+                psf=None if psf is None else psf.values,
+                solver=arguments.solver,
+                weight=arguments.weight,
+                suppress_ringing=arguments.suppress_ringing,
+                progress=say,
+            )
+        if found.status != "ok":
+            raise Failure(f"{file}: {found.status}")
+        with _kernel_file(arguments.kernel_out, found.kernel):
+            bits = _write_like(out, found.image, file)
+    except ValueError as error:
+        raise Failure(_one_line(error)) from error
+    seconds = time.perf_counter() - began
+    if arguments.json:
+        entry: dict[str, Any] = {
+            "path": str(file),
+            "out": str(out),
+            "found": found.path,
+            "size": found.size,
+            "confidence": found.confidence,
+            "given": psf is not None,
+            "bits": bits,
+            "seconds": round(seconds, 2),
+        }
+        if arguments.kernel_out is not None:
+            entry["kernel_out"] = str(arguments.kernel_out)
+        print(_as_json(entry))
+        return 0
+    how = found.path if psf is None else f"{found.path}: {psf.phrase}"
+    sure = "given" if psf is not None else _analyze.percent(found.confidence)
+    print(
+        f"{out}: {file.name} deblurred ({how}; {found.size} x {found.size} kernel, "
+        f"confidence {sure}), {bits} bits a channel, {seconds:.1f} s"
+    )
+    return 0
+
+
+def _check_choices(arguments: Deblur) -> None:
+    """Refuse what no image could be deblurred with."""
+    size, weight = arguments.size, arguments.weight
+    if size is not None and arguments.psf is not None:
+        raise Failure("--size and --psf exclude each other; give --psf if the blur is known", 2)
+    if size is not None and (size < 3 or size % 2 == 0):
+        odd = max(3, size + 1)
+        raise Failure(f"--size is {size}; a kernel has an odd side, 3 or more, such as {odd}", 2)
+    if weight is not None and not 0 < weight < math.inf:
+        raise Failure(f"--weight is {weight}; it must be finite and above 0", 2)
+    if weight is not None and arguments.solver == "richardson_lucy":
+        raise Failure("--weight is for a prior, and richardson_lucy has none; leave it out", 2)
+
+
+@contextlib.contextmanager
+def _saying(name: str) -> Iterator[Callable[[str], None] | None]:
+    """What tells the steps on the terminal; None where stderr is none."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    label = escape(name)
+    with Console(stderr=True).status(label) as status:
+        yield lambda words: status.update(f"{label}: {escape(words)}")
+
+
+def _check_kernel_target(
+    path: Path, image: Path, sources: Iterable[Path], *, overwrite: bool
+) -> None:
+    """As `_check_target`, for the kernel that is written beside `image`."""
+    if path.suffix.lower() not in _KERNEL_FILES:
+        raise Failure(
+            f"{path}: cannot write a kernel with the extension {path.suffix!r}; use "
+            f"{', '.join(_KERNEL_FILES)}"
+        )
+    if _spelt(path) == _spelt(image):
+        raise Failure(f"{path}: is what the image is written to; choose another --kernel-out")
+    _check_free(path, sources, option="--kernel-out", overwrite=overwrite)
+    try:
+        trial = _beside(path)
+        trial.touch(exist_ok=False)
+        trial.unlink()
+    except OSError as error:
+        raise Failure(
+            f"{path}: cannot be written ({error.strerror or error}); choose another --kernel-out"
+        ) from error
+
+
+@contextlib.contextmanager
+def _kernel_file(path: Path | None, kernel: np.ndarray) -> Iterator[None]:
+    """Write a kernel, which takes its name only if what is done meanwhile goes well."""
+    from blurjax import images
+
+    if path is None:
+        yield
+        return
+    temporary = _beside(path)
+    try:
+        images.write_psf(temporary, kernel)
+        yield
+        os.replace(temporary, path)
+    except OSError as error:
+        raise Failure(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    """A name for a file that is going to be `path`, with its extension."""
+    return path.with_name(f".{path.stem}.{uuid.uuid4().hex}.part{path.suffix}")
+
+
 # ---- blurs, as they are spelt
 
 
@@ -538,18 +735,23 @@ def _check_target(out: Path, sources: Iterable[Path], *, overwrite: bool) -> Non
     """Refuse, before the work, a file that cannot or must not be written."""
     from blurjax import images
 
-    if os.path.lexists(out):
-        there = (source for source in sources if os.path.exists(source) and os.path.exists(out))
-        if any(os.path.samefile(out, source) for source in there):
-            raise Failure(f"{out}: is the input itself; choose another --out")
-        if out.is_dir():
-            raise Failure(f"{out}: is a folder; name a file in it")
-        if not overwrite:
-            raise Failure(f"{out}: exists already; choose another --out, or add --overwrite")
+    _check_free(out, sources, option="--out", overwrite=overwrite)
     try:
         images.check_writable(out)
     except ValueError as error:
         raise Failure(_one_line(error)) from error
+
+
+def _check_free(path: Path, sources: Iterable[Path], *, option: str, overwrite: bool) -> None:
+    """Refuse to write over an input, a folder, or what is not to be overwritten."""
+    if os.path.lexists(path):
+        there = (source for source in sources if os.path.exists(source) and os.path.exists(path))
+        if any(os.path.samefile(path, source) for source in there):
+            raise Failure(f"{path}: is the input itself; choose another {option}")
+        if path.is_dir():
+            raise Failure(f"{path}: is a folder; name a file in it")
+        if not overwrite:
+            raise Failure(f"{path}: exists already; choose another {option}, or add --overwrite")
 
 
 def _write_like(out: Path, image: np.ndarray, source: Path) -> int:
@@ -587,7 +789,7 @@ def _warnings_as_lines() -> Iterator[None]:
 # ---- all
 
 
-def _as_json(report: list[dict[str, Any]]) -> str:
+def _as_json(report: list[dict[str, Any]] | dict[str, Any]) -> str:
     return json.dumps(report, indent=2, allow_nan=False)
 
 

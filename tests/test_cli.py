@@ -58,7 +58,7 @@ def one_sentence(text):
 def test_without_arguments_it_helps(capsys):
     assert cli.main([]) == 0
     shown = capsys.readouterr().out
-    assert "analyze" in shown and "blur" in shown
+    assert "analyze" in shown and "blur" in shown and "deblur" in shown
 
 
 def test_version(capsys):
@@ -67,7 +67,7 @@ def test_version(capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["no-such"], ["analyze"], ["analyze", "--no-such"], ["blur", "a.png"]]
+    "arguments", [["no-such"], ["analyze"], ["analyze", "--no-such"], ["blur", "a.png"], ["deblur"]]
 )
 def test_a_wrong_command_ends_with_2(capsys, arguments):
     assert cli.main(arguments) == 2
@@ -643,6 +643,306 @@ def test_no_blur_is_a_copy(tmp_path):
     file = picture(tmp_path / "a.png")
     assert blur(file, "--psf", "motion:0,0", "--out", tmp_path / "o.png") == 0
     np.testing.assert_array_equal(images.read(tmp_path / "o.png"), images.read(file))
+
+
+# ---- deblur
+
+
+def deblur(*arguments):
+    return cli.main(["deblur", *map(str, arguments)])
+
+
+@pytest.fixture
+def undone(monkeypatch):
+    """Stands in for the work: the image in negative, by a kernel of 5 pixels; lists its calls."""
+    from blurjax import _deblur
+
+    calls = []
+
+    def work(image, **options):
+        calls.append(options)
+        if options["progress"] is not None:
+            options["progress"]("deconvolving")
+        kernel = options["psf"]
+        if kernel is None:
+            kernel = np.pad(np.full((3, 3), 1 / 9, np.float32), 1)
+        path = "blind, size 5 px by kernel_size" if options["psf"] is None else "kernel as given"
+        return _deblur.Deblurred(1 - image, kernel, len(kernel), path, 0.72, "ok")
+
+    monkeypatch.setattr(_deblur, "deblur", work)
+    return calls
+
+
+def test_deblur_writes_beside_the_image_and_says_how(tmp_path, capsys, undone):
+    file = picture(tmp_path / "a.jpg")
+    assert deblur(file) == 0
+    out = tmp_path / "a_deblurred.jpg"
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    line, seconds = captured.out.removesuffix(" s\n").rsplit(", ", 1)
+    assert line == (
+        f"{out}: a.jpg deblurred (blind, size 5 px by kernel_size; 5 x 5 kernel, "
+        "confidence 72 %), 8 bits a channel"
+    )
+    assert float(seconds) >= 0
+    np.testing.assert_allclose(images.read(out), 1 - images.read(file), atol=0.1)
+    (options,) = undone
+    assert options["size"] is options["psf"] is options["weight"] is options["progress"] is None
+    assert options["suppress_ringing"] is False
+    assert sorted(tmp_path.iterdir()) == [file, out]
+
+
+def test_deblur_has_the_solvers_and_the_default_of_the_library(tmp_path, undone):
+    import inspect
+    import typing
+
+    from blurjax import _deblur
+
+    file = picture(tmp_path / "a.png")
+    for solver in _deblur.SOLVERS:
+        assert deblur(file, "--solver", solver, "--overwrite") == 0
+        assert undone[-1]["solver"] == solver
+    assert deblur(file, "--overwrite") == 0
+    choices = typing.get_args(typing.get_type_hints(cli.Deblur)["solver"])
+    assert choices == _deblur.SOLVERS and cli.Deblur(file).solver == undone[-1]["solver"]
+    source = inspect.getsource(sys.modules["blurjax._deblur"])
+    assert f'solver: str = "{undone[-1]["solver"]}"' in source
+    assert deblur(file, "--solver", "magic", "--overwrite") == 2
+
+
+def test_deblur_passes_its_options_on(tmp_path, undone):
+    file, out = picture(tmp_path / "a.png"), tmp_path / "o.tif"
+    options = ("--size", 9, "--weight", 0.5, "--suppress-ringing")
+    assert deblur(file, *options, "--out", out) == 0
+    assert out.exists()
+    assert (undone[0]["size"], undone[0]["weight"]) == (9, 0.5)
+    assert undone[0]["suppress_ringing"] is True
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("a.bmp", "a_deblurred.png"),
+        ("a.webp", "a_deblurred.png"),
+        ("a.b.TIF", "a.b_deblurred.TIF"),
+        ("a.jpeg", "a_deblurred.jpeg"),
+    ],
+)
+def test_deblur_writes_png_where_the_format_cannot_be_written(tmp_path, undone, name, written):
+    file = picture(tmp_path / name)
+    assert deblur(file) == 0
+    assert images.read(tmp_path / written).shape == TEXTURE.shape
+
+
+def test_deblur_with_a_known_blur(tmp_path, capsys, undone):
+    file = picture(tmp_path / "a.png")
+    assert deblur(file, "--psf", "motion:9,30deg", "--overwrite") == 0
+    said = capsys.readouterr().out
+    assert "(kernel as given: motion, length 9.0 px, angle 30°; " in said
+    assert "confidence given" in said
+    kernel = undone[-1]["psf"]
+    np.testing.assert_allclose(
+        kernel, psf.motion(9.0, math.radians(30), size=len(kernel)), atol=1e-6
+    )
+    images.write_psf(tmp_path / "k.npy", np.ones((3, 3)) / 9)
+    assert deblur(file, "--psf", tmp_path / "k.npy", "--overwrite") == 0
+    assert "(kernel as given: the kernel in k.npy; 3 x 3 kernel" in capsys.readouterr().out
+    np.testing.assert_allclose(undone[-1]["psf"], np.full((3, 3), 1 / 9))
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_deblur_says_the_same_as_json(tmp_path, capsys, undone, given):
+    file, kernel = picture(tmp_path / "a.png"), tmp_path / "k.mat"
+    known = ("--psf", "gaussian:1") if given else ("--kernel-out", kernel)
+    assert deblur(file, "--json", *known) == 0
+    captured = capsys.readouterr()
+    entry = json.loads(captured.out)
+    assert captured.err == "" and entry.pop("seconds") >= 0
+    expected = {
+        "path": str(file),
+        "out": str(tmp_path / "a_deblurred.png"),
+        "found": "kernel as given" if given else "blind, size 5 px by kernel_size",
+        "size": len(undone[0]["psf"]) if given else 5,
+        "confidence": 0.72,
+        "given": given,
+        "bits": 8,
+    }
+    assert entry == (expected if given else {**expected, "kernel_out": str(kernel)})
+
+
+@pytest.mark.parametrize("extension", ["png", "npy", "mat"])
+def test_deblur_writes_the_kernel(tmp_path, capsys, undone, extension):
+    file, kernel = picture(tmp_path / "a.png"), tmp_path / f"k.{extension}"
+    assert deblur(file, "--kernel-out", kernel) == 0
+    np.testing.assert_allclose(
+        images.read_psf(kernel), np.pad(np.full((3, 3), 1 / 9), 1), atol=1e-6
+    )
+    assert sorted(tmp_path.iterdir()) == [file, tmp_path / "a_deblurred.png", kernel]
+    # Neither is replaced unasked.
+    (tmp_path / "a_deblurred.png").unlink()
+    assert deblur(file, "--kernel-out", kernel) == 1
+    err = capsys.readouterr().err
+    assert one_sentence(err) and str(kernel) in err and "--overwrite" in err
+    assert not (tmp_path / "a_deblurred.png").exists()
+    assert deblur(file, "--kernel-out", kernel, "--overwrite") == 0
+
+
+def test_deblur_says_when_there_is_nothing_to_undo(tmp_path, capsys, monkeypatch):
+    from blurjax import _deblur
+
+    def nothing(image, **_):
+        kernel = np.ones((1, 1), np.float32)
+        return _deblur.Deblurred(image, kernel, 1, "nothing to undo", 0.0, "it looks sharp")
+
+    monkeypatch.setattr(_deblur, "deblur", nothing)
+    file = picture(tmp_path / "a.png")
+    for options in ((), ("--json",), ("--kernel-out", tmp_path / "k.png")):
+        assert deblur(file, *options) == 1
+        captured = capsys.readouterr()
+        assert captured.out == "" and captured.err == f"blurjax: {file}: it looks sharp\n"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "words"),
+    [
+        (["--size", "8"], 2, "--size is 8; a kernel has an odd side, 3 or more, such as 9"),
+        (["--size", "-4"], 2, "--size is -4; a kernel has an odd side"),
+        (["--size", "1"], 2, "such as 3"),
+        (["--size", "65"], 1, "a kernel of 65 is seen in no less than 130x130"),
+        (["--size", "9", "--psf", "gaussian:1"], 2, "exclude each other"),
+        (["--psf", "gaussian"], 2, "gaussian takes one number"),
+        (["--psf", "nothing.png"], 2, "neither a known blur nor a file"),
+        (["--psf", "defocus:100"], 1, "does not fit in 128 px"),
+        (["--weight", "0"], 2, "--weight is 0.0; it must be finite and above 0"),
+        (["--weight", "nan"], 2, "--weight is nan"),
+        (["--weight", "1", "--solver", "richardson_lucy"], 2, "richardson_lucy has none"),
+        (["--kernel-out", "k.jpg"], 1, "cannot write a kernel with the extension '.jpg'"),
+        (["--kernel-out", "nowhere/k.png"], 1, "cannot be written"),
+        (["--kernel-out", "x" * 250 + ".npy"], 1, "cannot be written"),
+        (["--out", "o.xyz"], 1, "cannot write the extension"),
+        (["--out", "nowhere/o.png"], 1, "cannot be written"),
+        (["--out", "o.png", "--kernel-out", "O.png"], 1, "is what the image is written to"),
+        (["--out", "a.png"], 1, "a.png: is the input itself; choose another --out"),
+        (["--kernel-out", "a.png"], 1, "is the input itself; choose another --kernel-out"),
+    ],
+)
+def test_deblur_refuses_what_it_cannot_do(tmp_path, capsys, monkeypatch, options, status, words):
+    monkeypatch.chdir(tmp_path)
+    file = picture(tmp_path / "a.png")
+    before = file.read_bytes()
+    assert deblur(file, "--overwrite", *options) == status
+    captured = capsys.readouterr()
+    assert captured.out == "" and one_sentence(captured.err) and words in captured.err
+    assert list(tmp_path.iterdir()) == [file] and file.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["missing", "text", "hollow"])
+def test_deblur_names_the_image_that_cannot_be_read(tmp_path, capsys, kind):
+    file = broken(tmp_path, kind)
+    before = list(tmp_path.iterdir())
+    assert deblur(file) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "" and one_sentence(captured.err) and f"{file}: " in captured.err
+    assert list(tmp_path.iterdir()) == before
+
+
+def test_deblur_finds_an_unwritable_target_before_the_work(tmp_path, capsys, monkeypatch):
+    file, out = picture(tmp_path / "a.png"), tmp_path / "a_deblurred.png"
+    out.write_text("dear to somebody")
+    monkeypatch.setattr(images, "read", lambda *_, **__: pytest.fail("work was begun"))
+    for options in (
+        (),
+        ("--out", tmp_path / "o.xyz"),
+        ("--out", file, "--overwrite"),
+        ("--overwrite", "--kernel-out", tmp_path / "k.xyz"),
+    ):
+        assert deblur(file, *options) == 1
+        assert one_sentence(capsys.readouterr().err)
+    assert out.read_text() == "dear to somebody"
+
+
+@pytest.mark.parametrize("colour", [False, True], ids=["gray", "rgb"])
+def test_deblur_keeps_bits_and_channels(tmp_path, capsys, undone, colour):
+    deep = TEXTURE.astype(np.uint16) * 255 + 77
+    file = tmp_path / "a.tif"
+    tifffile.imwrite(
+        file, deep if colour else deep[..., 0], photometric="rgb" if colour else "minisblack"
+    )
+    assert deblur(file) == 0
+    assert ", 16 bits a channel, " in capsys.readouterr().out
+    out = tmp_path / "a_deblurred.tif"
+    assert images.depth(out) == 16
+    np.testing.assert_allclose(images.read(out), 1 - images.read(file), atol=1e-5)
+
+
+def test_deblur_keeps_what_the_file_says_of_the_photograph(tmp_path, undone):
+    exif = Image.Exif()
+    exif[271], exif[274] = "Maker", 6
+    file = picture(tmp_path / "a.jpg", exif=exif)
+    assert deblur(file) == 0
+    with Image.open(tmp_path / "a_deblurred.jpg") as written:
+        assert written.getexif()[271] == "Maker" and written.getexif().get(274, 1) == 1
+        assert written.size == (128, 160)
+
+
+@pytest.mark.parametrize("where", ["work", "write"])
+def test_deblur_leaves_nothing_behind_when_interrupted(
+    tmp_path, capsys, monkeypatch, undone, where
+):
+    from blurjax import _deblur
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    place, name = (_deblur, "deblur") if where == "work" else (images, "depth")
+    file, out = picture(tmp_path / "a.png"), tmp_path / "o.png"
+    monkeypatch.setattr(place, name, interrupted)
+    assert deblur(file, "--out", out, "--kernel-out", tmp_path / "k.npy") == 130
+    captured = capsys.readouterr()
+    assert captured.out == "" and one_sentence(captured.err)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_deblur_leaves_no_kernel_of_an_image_that_cannot_be_written(
+    tmp_path, capsys, monkeypatch, undone
+):
+    def full(*_, **__):
+        raise images.ImageError("o.png: cannot be written (No space left on device)")
+
+    file = picture(tmp_path / "a.png")
+    monkeypatch.setattr(images, "write", full)
+    assert deblur(file, "--kernel-out", tmp_path / "k.npy") == 1
+    err = capsys.readouterr().err
+    assert one_sentence(err) and "No space left" in err
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_deblur_tells_its_steps_on_a_terminal_only(tmp_path, capsys, monkeypatch, undone):
+    file = picture(tmp_path / "[b]a.png")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert deblur(file) == 0
+    assert undone[0]["progress"] is not None
+    captured = capsys.readouterr()
+    assert captured.out.startswith(str(tmp_path)) and captured.out.count("\n") == 1
+    assert "[b]a.png: deconvolving" in captured.err
+
+
+def test_deblur_undoes_a_known_blur(tmp_path, capsys):
+    """With the real work: a photograph, blurred by the same program."""
+    sharp, moved = tmp_path / "sharp.png", tmp_path / "moved.png"
+    images.write(sharp, images.read(data.embedded_path("coffee.png"))[100:228, 200:360])
+    assert blur(sharp, "--psf", "motion:7,30deg", "--out", moved) == 0
+    assert deblur(moved, "--psf", "motion:7,30deg", "--kernel-out", tmp_path / "k.npy") == 0
+    assert "confidence given" in capsys.readouterr().out
+    restored = images.read(tmp_path / "moved_deblurred.png")
+    true, seen = images.read(sharp), images.read(moved)
+    before, after = (np.mean((x - true)[8:-8, 8:-8] ** 2) for x in (seen, restored))
+    # 4.4 dB measured.
+    assert restored.shape == true.shape and after < before / 2
+    kernel = images.read_psf(tmp_path / "k.npy")
+    np.testing.assert_allclose(kernel.sum(), 1, atol=1e-6)
 
 
 # ---- the demo, which is made of these commands

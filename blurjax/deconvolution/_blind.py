@@ -23,6 +23,8 @@ MIN_SIZE = 3
 
 _RATIO = math.sqrt(0.5)
 _COARSEST = 5
+# Room around the kernel while it is searched for.
+_SLACK = 1.2
 _ITERATIONS = 5
 # Of the kernel's fit by conjugate gradients.
 _STEPS, _TOLERANCE = 20, 1e-5
@@ -47,7 +49,7 @@ class Start(NamedTuple):
     gamma: ArrayLike = 1.0
     """The exponent of the image: 2.2 for light that was gamma-encoded; mostly 1 is better."""
     extent: ArrayLike = 1.0
-    """Which share of `size` the kernel may take."""
+    """Which share of the room (1.2 times `size`) the kernel may take while it is searched for."""
     noise: ArrayLike = 1.0
     """What the noise found in the image is multiplied by; 0 for the published settings, which know
     no noise."""
@@ -57,7 +59,7 @@ class KernelEstimate(NamedTuple):
     """A kernel read from a blurred image."""
 
     kernel: Float[Array, "*batch k k"]
-    """Non-negative, of sum 1, its centroid within half a pixel of the centre."""
+    """Non-negative, of sum 1; its centroid is within a pixel of the centre if there is room."""
     agreement: Float[Array, "*batch"]
     """How alike the other searches' kernels are to it: mean `metrics.kernel_similarity`, in
     [0, 1]; 1 for a single search."""
@@ -82,7 +84,7 @@ class _State(NamedTuple):
     """Squared gradients below it count as none."""
 
 
-_PUBLISHED = Start(noise=0.0)
+_PUBLISHED = Start(extent=1 / _SLACK, noise=0.0)
 _PLAIN = Start()
 # Those that together gave most on photographs of the training tenths; more gave no more.
 _SEVERAL = Start(weight=np.array([4e-3, 8e-3, 2e-3, 4e-3]), gamma=np.array([1.0, 1.0, 1.0, 0.8]))
@@ -115,8 +117,9 @@ def estimate_kernel(
     Args:
         image: (..., H, W) gray floats in [0, 1], gamma-encoded or not; both sides at least twice
             `size`. bfloat16 and float16 are computed in float32.
-        size: k, odd, 3 or more: the kernel must fit, and a little more room does no harm
-            (`kernel_size.estimate` tells it). Static.
+        size: k, odd, 3 or more: the side of the box that holds the kernel
+            (`kernel_size.estimate` tells it; a little more does no harm). The search has a fifth
+            more room, as far as the image allows. Static.
         starts: "several" (four searches), "plain" (one), "published" (one that knows no noise), or
             a `Start` of your own, whose fields broadcast to (n,). The number is static.
         prior: of the latent image in step 1. "l0"; "minimal_pixels": l0, and in each patch the
@@ -152,9 +155,33 @@ def estimate_kernel(
     _check(image, size, prior)
     dtype = working_dtype(image.dtype)
     flat = image.astype(dtype).reshape((-1, *image.shape[-2:]))
-    found = _search(flat, _as_starts(starts, dtype), size, prior)
+    wide = _with_slack(size, min(image.shape[-2:]))
+    found = _search(flat, _as_starts(starts, dtype), wide, size, prior)
     lead, dtype = image.shape[:-2], image.dtype
     return KernelEstimate(*(x.reshape(lead + x.shape[1:]).astype(dtype) for x in found))
+
+
+def _with_slack(size: int, side: int) -> int:
+    """The size to search in: a kernel that fills its box does not lie in it by its centroid."""
+    wide = math.ceil(_SLACK * size - 1e-6)
+    wide += (wide + 1) % 2
+    return wide if 2 * wide <= side else size
+
+
+def _heaviest_window(kernel: Array, size: int) -> Array:
+    """The part (k, k) of a kernel that holds most of it; of equal ones the most central."""
+    wide = kernel.shape[0]
+    if wide == size:
+        return kernel
+    count = wide - size + 1
+    window = jnp.ones((size, size), kernel.dtype)
+    held = lax.stop_gradient(kernel)
+    mass = lax.conv_general_dilated(held[None, None], window[None, None], (1, 1), "VALID")[0, 0]
+    offset = jnp.arange(count, dtype=kernel.dtype) - count // 2
+    distance = jnp.abs(offset)[:, None] + jnp.abs(offset)[None, :]
+    best = jnp.argmax((mass - 1e-4 * distance).ravel())
+    part = lax.dynamic_slice(kernel, (best // count, best % count), (size, size))
+    return part / jnp.sum(part)
 
 
 def _check(image: Array, size: int, prior: str) -> None:
@@ -192,16 +219,16 @@ def _as_starts(starts: str | Start, dtype: jnp.dtype) -> Start:
     return Start(*fields)
 
 
-@functools.partial(jax.jit, static_argnames=("size", "prior"))
+@functools.partial(jax.jit, static_argnames=("wide", "size", "prior"))
 def _search(
-    images: Array, starts: Start, size: int, prior: str
+    images: Array, starts: Start, wide: int, size: int, prior: str
 ) -> tuple[Array, Array, Array, Array]:
     """All starts for all images (n, H, W); the fields of `KernelEstimate`."""
 
     def one(image: Array) -> tuple[Array, Array, Array, Array]:
         noise = lax.stop_gradient(noise_level(image))
-        search = functools.partial(_single, image, noise, size=size, prior=prior)
-        kernels = jax.vmap(search)(starts)
+        search = functools.partial(_single, image, noise, size=wide, prior=prior)
+        kernels = jax.vmap(lambda start: _heaviest_window(search(start), size))(starts)
         if len(kernels) == 1:
             one = jnp.ones((), image.dtype)
             return kernels[0], one, kernels, jnp.zeros((1,), image.dtype)
