@@ -73,6 +73,7 @@ def test_kernels_are_recovered_from_a_photograph(name):
     assert similar(found, name) > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["motion", "hook"])
 def test_several_searches_agree_and_one_is_chosen(blurred, name):
     found = estimate_kernel(blurred[name], size=SIZE)
@@ -85,6 +86,7 @@ def test_several_searches_agree_and_one_is_chosen(blurred, name):
     assert similar(found, name) > 0.85 and found.agreement > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prior", ["minimal_pixels", "normalised_sparsity"])
 def test_every_prior_finds_kernels(blurred, prior):
     for name in ("defocus", "gaussian"):
@@ -152,6 +154,7 @@ def test_the_same_image_gives_the_same_answer(blurred):
     jax.tree.map(np.testing.assert_array_equal, first, second)
 
 
+@pytest.mark.slow
 def test_batches_are_loops(blurred):
     names = ("motion", "gaussian")
     stack = jnp.stack([blurred[name] for name in names])
@@ -173,6 +176,7 @@ def test_vmap_is_a_loop(blurred):
         np.testing.assert_allclose(kernel, plain(blurred[name]).kernel, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_dtypes_stay(blurred, dtype):
     found = plain(blurred["defocus"].astype(dtype), size=SMALL)
@@ -184,6 +188,7 @@ def test_float64_stays(blurred):
     assert all(field.dtype == jnp.float64 for field in plain(blurred["defocus"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("starts", ["plain", pytest.param("several", marks=pytest.mark.slow)])
 def test_the_gradient_is_finite_even_where_the_image_is_black(blurred, starts):
     image = blurred["motion"].at[:8].set(0.0)
