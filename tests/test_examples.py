@@ -42,6 +42,7 @@ def test_the_examples_are_those_documented():
     assert EXAMPLES == [
         "blur_tour",
         "custom_family",
+        "deblur",
         "defocus_map",
         "demo",
         "kernel_size",
@@ -61,6 +62,18 @@ def test_every_example_explains_itself(name, capsys):
         tyro.cli(module.main, args=["--help"])
     assert stopped.value.code == 0
     assert "--out" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("float32")
+def test_the_clock_is_made_sharp(tmp_path, capsys):
+    found = load("deblur").main(tmp_path)
+    assert found.status == "ok" and found.path in capsys.readouterr().out
+    # It moved along the columns, by 36 px or so.
+    places = np.nonzero(found.kernel > 0.1 * found.kernel.max())
+    height, width = (np.ptp(axis) + 1 for axis in places)
+    assert 30 <= width <= 42 and height <= 10
+    assert_is_picture(tmp_path / "deblur.png", width=1000)
 
 
 @pytest.mark.slow
