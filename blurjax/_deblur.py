@@ -18,6 +18,9 @@ from blurjax._analyze import blur_phrase
 _WINDOW = 512
 # A type must be so probable for its parameters to be the kernel.
 _PLAIN = 0.5
+# Below this probability they must also restore sparser gradients than the image's own: by the true
+# kernel 0.6 to 0.9 of them were left (12 crops, noise 0 and 1 %), by wrong large discs about 1.
+_SURE, _SPARSER = 0.9, 0.92
 # An estimated size is rounded up to one of these: each size compiles a program.
 _SIZES = (5, 7, 9, 11, 13, 15, 19, 23, 27, 33, 39, 47, 57, 67, 81, 95)
 # Neighbours are tried where the interval of the size spans more than this ratio.
@@ -183,7 +186,9 @@ def _unaided(gray: np.ndarray, say: Callable[[str], None]) -> _Found | str:
         if kind.label == "sharp":
             return f"it looks sharp (probability {sure:.2f}); pass a size to deblur it anyhow"
         if kind.label in ("gaussian", "defocus"):
-            return _parametric(kind, sure)
+            found = _parametric(kind, sure)
+            if sure >= _SURE or _sparser(gray, found.kernel):
+                return found
     say("telling the size of the kernel")
     extent = kernel_size.estimate(gray)
     if extent.status != "ok":
@@ -212,6 +217,15 @@ def _parametric(kind: blur_type.Estimate, sure: float) -> _Found:
     size = kernels.support(kind.label, *values, mass=mass)
     kernel = np.asarray(getattr(kernels, kind.label)(*values, size=size), np.float32)
     return _Found(kernel, f"{blur_phrase(kind.label, kind.parameters)}, by blur_type", sure)
+
+
+def _sparser(gray: np.ndarray, kernel: np.ndarray) -> bool:
+    """Whether what a kernel restores has sparser gradients than the image."""
+    pixel = np.zeros_like(kernel)
+    pixel[kernel.shape[0] // 2, kernel.shape[1] // 2] = 1
+    window = jnp.asarray(_window(gray, kernel.shape[-1]))
+    both = deconvolution.judge(window, jnp.asarray(np.stack([kernel, pixel]))).sparseness
+    return float(both[0]) < _SPARSER * float(both[1])
 
 
 def _sizes(extent: kernel_size.Estimate, shape: tuple[int, ...]) -> list[int]:

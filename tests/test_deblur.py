@@ -219,7 +219,8 @@ def told(monkeypatch):
 
         def judge(window, candidates):
             asked.append(("judge", window.shape, candidates.shape))
-            return deconvolution.Judgement(jnp.asarray(scores), jnp.zeros(len(candidates)))
+            values = jnp.asarray(scores)
+            return deconvolution.Judgement(values, jnp.zeros(len(candidates)), values)
 
         monkeypatch.setattr(blur_type, "estimate", told_type)
         monkeypatch.setattr(kernel_size, "estimate", told_size)
@@ -273,6 +274,14 @@ def test_a_type_that_is_sure_gives_the_kernel(told, label, parameters, expected)
     assert found.path.startswith(label) and found.path.endswith(", by blur_type")
     assert found.confidence == pytest.approx(0.9)
     np.testing.assert_allclose(found.kernel, expected(found.size), atol=1e-6)
+
+
+@pytest.mark.parametrize(("left", "believed"), [(0.8, True), (1.0, False)])
+def test_a_likely_type_is_believed_if_the_image_gets_sparser(told, left, believed):
+    asked = told(kind("defocus", 0.7, radius=3.2), extent(13), scores=[left, 1.0])
+    found, _ = unaided()
+    assert asked[1][0] == "judge" and asked[1][2] == (2, 7, 7)
+    assert found.path.startswith("defocus" if believed else "blind")
 
 
 def test_an_unsure_type_leaves_it_to_the_size(told):

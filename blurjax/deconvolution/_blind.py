@@ -232,7 +232,7 @@ def _search(
         if len(kernels) == 1:
             one = jnp.ones((), image.dtype)
             return kernels[0], one, kernels, jnp.zeros((1,), image.dtype)
-        scores, others = judge(image, kernels)
+        scores, others, _ = judge(image, kernels)
         best = jnp.argmin(scores)
         return kernels[best], others[best], kernels, scores
 
@@ -290,6 +290,8 @@ class Judgement(NamedTuple):
     """Less is better: `sparseness` in units of the mean over the kernels, less the agreement."""
     agreement: Float[Array, " n"]
     """Mean `metrics.kernel_similarity` of each to the others, in [0, 1]."""
+    sparseness: Float[Array, " n"]
+    """See the function of that name."""
 
 
 def judge(image: Float[ArrayLike, "h w"], kernels: Float[ArrayLike, "n k k"]) -> Judgement:
@@ -327,7 +329,7 @@ def judge(image: Float[ArrayLike, "h w"], kernels: Float[ArrayLike, "n k k"]) ->
     sparse = sparseness(image, kernels, weight=weight)
     alike = metrics.kernel_similarity(kernels[:, None], kernels[None])
     others = (jnp.sum(alike, axis=-1) - 1) / (len(kernels) - 1)
-    return Judgement(sparse / jnp.maximum(jnp.mean(sparse), 1e-6) - others, others)
+    return Judgement(sparse / jnp.maximum(jnp.mean(sparse), 1e-6) - others, others, sparse)
 
 
 # ---- one search
