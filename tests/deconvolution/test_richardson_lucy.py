@@ -200,6 +200,7 @@ def test_saturated_lights_are_recovered():
     assert psnr(ours, truth) > psnr(plain, truth) + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accelerate", [False, True])
 def test_gradients(accelerate):
     _, y = observed(0.0, size=24)
@@ -230,12 +231,14 @@ def test_gradients(accelerate):
         assert abs(slope) > 1e-6
 
 
+@pytest.mark.slow
 def test_forward_mode_goes_through_the_stop():
     _, y = observed(0.02, size=32)
     slope = jax.jacfwd(lambda s: richardson_lucy(y * s, KERNEL, noise=0.02).value.sum())(1.0)
     assert abs(slope - y.sum()) < 0.5 * abs(y.sum())
 
 
+@pytest.mark.slow
 def test_colours_batches_and_vmap():
     stack = jnp.stack([observed(0.01, seed, 40)[1] for seed in range(3)])
     kernels = jnp.stack([KERNEL, jnp.flip(KERNEL, 0), psf.gaussian(1.0, size=9)])

@@ -258,6 +258,7 @@ def test_gradients(name, masked, monkeypatch):
         assert abs(slope) > 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(SOLVERS))
 def test_colours_batches_and_vmap(name):
     solve = SOLVERS[name]
@@ -279,6 +280,7 @@ def test_colours_batches_and_vmap(name):
     np.testing.assert_allclose(two.value[0], lone.value, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_mask_with_colours():
     stack = jnp.stack([observed(0.01, seed, 40)[1] for seed in range(3)], -1)
     mask = jnp.ones(stack.shape).at[9:13, 8:20, 1].set(0)

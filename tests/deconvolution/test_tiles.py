@@ -89,6 +89,7 @@ def test_a_small_image_goes_through_whole():
     assert set(calls[1:]) == {(50, 80)}
 
 
+@pytest.mark.slow
 def test_colours_batches_arrays_and_dtypes():
     y = jnp.stack([observed((90, 100), seed=seed) for seed in range(3)], -1)
 

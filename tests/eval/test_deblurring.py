@@ -290,6 +290,7 @@ def test_pairs_are_found_by_name(folder):
         protocol._pairs(folder / "none", None)
 
 
+@pytest.mark.slow
 def test_all_methods_on_crops(folder, stand_ins, capsys):
     result = protocol.evaluate(
         (folder / "in",), (folder / "kernels",), out=folder / "out", count=3, side=130, noise=0.0
@@ -335,6 +336,7 @@ def test_all_methods_on_crops(folder, stand_ins, capsys):
     assert "blind, estimated size minus blind, given size" in shown
 
 
+@pytest.mark.slow
 def test_a_refusal_scores_the_image_as_it_is(folder, stand_ins):
     images.write(folder / "in" / "a.png", 0.1 * photograph((170, 190)))
     (folder / "in" / "b.png").write_bytes(b"no image")
@@ -353,6 +355,7 @@ def test_a_refusal_scores_the_image_as_it_is(folder, stand_ins):
     assert list(made["unreadable"]) == ["b.png"] and made["paired"] == {}
 
 
+@pytest.mark.slow
 def test_a_single_call_is_repeated_to_tell_its_time(folder, stand_ins):
     result = protocol.evaluate(
         (folder / "in",), (folder / "kernels",), out=folder / "out", count=1, side=130,
