@@ -115,6 +115,7 @@ def pair():
 OPTIONS = {"size": 9, "starts": 2, "steps": 40}
 
 
+@pytest.mark.slow
 def test_from_nothing_all_families_and_the_best_is_chosen(pair):
     answer = blurjax.fit(*pair, family="all", **OPTIONS)
     assert answer.family == "motion" and set(answer.alternatives) == set(RANGES)
@@ -126,6 +127,7 @@ def test_from_nothing_all_families_and_the_best_is_chosen(pair):
     np.testing.assert_allclose(answer.kernel, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_standard_errors_are_those_of_repetition():
     sharp = crops(1, 72, 4)[0]
     blurred = imaging.blur(sharp, psf.gaussian(1.2, size=9), boundary="valid")
@@ -173,6 +175,7 @@ def test_what_the_images_do_not_tell_has_an_infinite_error():
     assert np.isinf(answer.standard_errors["radius"]) and np.isfinite(answer.loss)
 
 
+@pytest.mark.slow
 def test_large_images_and_margins_use_the_same_pixels():
     sharp = crops(1, 200, 7)[0]
     seen = imaging.blur(sharp, psf.defocus(2.3, size=7))

@@ -19,6 +19,7 @@ def seen(sharp, kernel, noise=0.0):
     return imaging.quantise(imaging.add_noise(jax.random.key(1), blurred, noise))
 
 
+@pytest.mark.slow
 def test_radius_by_its_zeros_alone_and_in_a_batch(photograph):
     radii = jnp.array([3.0, 5.5], jnp.float32)
     images = seen(photograph, psf.defocus(radii, size=13))

@@ -87,6 +87,7 @@ def test_without_a_judge_the_patches_decide(photograph):
     np.testing.assert_allclose(answer.answers[:3], answer.probabilities)
 
 
+@pytest.mark.slow
 def test_every_kind_of_array_gives_the_same_answer(photograph):
     blurred = imaging.quantise(imaging.blur(photograph, psf.motion(np.float32(9), 0.4, size=11)))
     gray = np.asarray(blurred)

@@ -140,6 +140,7 @@ def test_noise(sharp):
     np.testing.assert_allclose(jnp.std(noisy.patches - clean.patches), 0.02, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_noise_and_compression_for_each_slot(sharp):
     noise = jnp.where(jnp.arange(300) < 150, 0.0, 0.03).astype(jnp.float32)
     quality = jnp.where(jnp.arange(300) % 2 == 0, 0.0, 30.0).astype(jnp.float32)
@@ -154,6 +155,7 @@ def test_noise_and_compression_for_each_slot(sharp):
     np.testing.assert_allclose(levels, np.round(levels), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_degraded_draws_both(sharp):
     batch = sample(jax.random.key(10), sharp, kinds=blur_type.KINDS, degraded=1.0, rule="none")
     np.testing.assert_array_equal(batch.label, np.arange(300) % 5)
@@ -200,6 +202,7 @@ def test_turning_takes_the_angle_along():
     np.testing.assert_array_equal(still.angle, 0)
 
 
+@pytest.mark.slow
 def test_collect_is_exact(sharp, monkeypatch):
     monkeypatch.setattr(samples, "_CHUNK", 300)
     batch = blur_type.collect(jax.random.key(9), sharp, CONFIG, n=330, rule="textured")

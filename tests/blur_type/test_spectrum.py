@@ -20,6 +20,7 @@ def seen(sharp, kernel, noise=0.0, quality=None):
     return np.asarray(image if quality is None else imaging.jpeg(image, quality))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("noise", "quality"), [(0.0, None), (3 / 255, None), (0.0, 80)], ids=["plain", "noise", "jpeg"]
 )
@@ -31,12 +32,14 @@ def test_a_motion_is_measured_from_near(photograph, noise, quality):
     assert np.all(errors > 0) and errors[0] < 3
 
 
+@pytest.mark.slow
 def test_a_radius_beyond_the_ranges_is_measured(photograph):
     image = seen(photograph, psf.defocus(10.5, size=23))
     theta, _ = _spectrum.measure(image, "defocus", np.array([7.0]), 3.0)
     np.testing.assert_allclose(theta, 10.5, atol=0.15)
 
 
+@pytest.mark.slow
 def test_a_sigma_is_that_of_the_discrete_kernel(photograph):
     kernel = psf.gaussian(0.9, size=11)
     found = float(jnp.sqrt(psf.moments(kernel).covariance[0, 0]))

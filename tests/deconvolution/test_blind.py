@@ -136,6 +136,7 @@ def test_the_extent_keeps_the_kernel_in_its_room(blurred, extent):
     assert np.isfinite(np.asarray(kernel)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0.0, 0.5])
 @pytest.mark.parametrize("starts", ["plain", "several"])
 def test_a_flat_image_has_a_kernel_of_one_pixel(value, starts):

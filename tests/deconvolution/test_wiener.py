@@ -138,6 +138,7 @@ def test_gradients(prior, estimated):
         assert abs(slope) > 1e-6
 
 
+@pytest.mark.slow
 def test_colours_batches_and_vmap():
     stack = jnp.stack([observed(0.01, seed)[1] for seed in range(3)])
     kernels = jnp.stack([KERNEL, jnp.flip(KERNEL, 0), psf.gaussian(1.0, size=9)])

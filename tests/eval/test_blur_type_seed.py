@@ -76,6 +76,7 @@ def test_options_out_of_range(folders, option):
 
 
 # The stand-in never chooses some types, whose errors are then means of nothing.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")
 def test_the_whole_protocol(tmp_path, folders, stand_in, float32, capsys):
     result = protocol.evaluate(

@@ -167,6 +167,7 @@ def test_polyblur_reads_a_step(sigma):
     }
 
 
+@pytest.mark.slow
 def test_the_protocol_with_an_oracle(tmp_path, folder, float32, estimator, capsys):
     result = protocol.evaluate(
         (folder,), tmp_path / "out", uniform=1, noise=(0.0, 1.0), protocol="photographs"

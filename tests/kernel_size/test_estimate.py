@@ -79,6 +79,7 @@ def test_images_without_an_answer_say_why(variables, photograph):
     assert flat.status == "too little texture: the image is flat"
 
 
+@pytest.mark.slow
 def test_padding_does_not_change_the_answer(variables, photograph):
     found = kernel_size.estimate(photograph, variables, CONFIG)
     exact = kernel_size.predict(variables, jnp.asarray(photograph)[None], CONFIG)

@@ -77,6 +77,7 @@ def test_published_widths_have_the_published_number_of_parameters(depth, outputs
     assert count == whole - 2 * 64 * 49 + head
 
 
+@pytest.mark.slow
 def test_the_cascade_multiplies_probabilities(patches):
     found = apply(variables(CASCADE), patches, CASCADE)
     coarse, fine, joint = (np.exp(np.asarray(x)) for x in (found.coarse, found.fine, found.joint))

@@ -65,6 +65,7 @@ def gap(a, b):
     )
 
 
+@pytest.mark.slow
 def test_cd_approaches_the_exact_gradient_as_k_grows(params, getkey):
     params = {**params, "kernel": 2 * params["kernel"]}  # slower to mix
     exact = jax.grad(log_likelihood)(params, DATA)

@@ -51,6 +51,7 @@ def test_same_key_same_batch_and_all_in_range(plain):
     assert set(np.asarray(plain.image).tolist()) == {0, 1, 2, 3}
 
 
+@pytest.mark.slow
 def test_a_sixteenth_is_wholly_sharp_and_as_much_wholly_blurred():
     batch = sharpness.sample(jax.random.key(0), textures(side=32), n=512)
     sharp = np.asarray(batch.sharp)
@@ -100,6 +101,7 @@ def test_what_is_labelled_sharp_is_as_it_was_before_the_blur(plain, monkeypatch)
     assert change[inside].mean() < 1 and change[outside].mean() > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [255, 0])
 def test_a_sharp_front_has_no_halo(level):
     # A square in the middle, so that a mirrored scene has it in the same place.
@@ -127,6 +129,7 @@ def test_a_sharp_front_has_no_halo(level):
                 assert leak < share * height + 1.01 / 255
 
 
+@pytest.mark.slow
 def test_linear_light_does_something(plain):
     options = {"n": 64, "degraded": 0.0, "light": "linear"}
     linear = sharpness.sample(jax.random.key(2), textures(), **options)
@@ -201,6 +204,7 @@ def test_slots_without_a_patch_have_no_weight(halves):
     np.testing.assert_array_equal(weights(halves, least=0.08), 0)
 
 
+@pytest.mark.slow
 def test_sampled_patches_are_balanced():
     found = sharpness.sample(
         jax.random.key(4), textures(side=96), PATCHES, n=64, per_image=8, degraded=0.0

@@ -78,6 +78,7 @@ def test_dense_evaluation_equals_sliding_windows(patch, stride):
     np.testing.assert_allclose(dense, each.reshape(dense.shape), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [PUBLISHED, SMALL], ids=["classifier", "regressor"])
 def test_tiles_equal_the_whole(config, monkeypatch):
     monkeypatch.setattr(_dense, "_FEATURES", 24)

@@ -31,6 +31,7 @@ def test_groups_count_alike_however_large():
     assert float(together["offset"]) > float(once["offset"]) + 0.3
 
 
+@pytest.mark.slow
 def test_composites_are_as_many_as_asked_for():
     from blurjax.data import Scenes
 

@@ -16,6 +16,7 @@ def source():
     return data.embedded("train")
 
 
+@pytest.mark.slow
 def test_examples_are_files_of_every_answer(source):
     examples = [judge.example(source, i, CONFIG, 3) for i in range(25)]
     answers = {e.answer for e in examples if e is not None}
@@ -53,6 +54,7 @@ def test_evidence_of_what_can_be_read(source, monkeypatch):
     assert np.all(np.isfinite(rows)) and lines == ["read 4 of 4 photographs"]
 
 
+@pytest.mark.slow
 def test_a_judge_learns_what_can_be_known():
     rng = np.random.default_rng(0)
     answers = rng.integers(0, len(ANSWERS), 3000)

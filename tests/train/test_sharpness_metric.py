@@ -17,6 +17,7 @@ def scenes(m=3):
     return Scenes(squares, np.ascontiguousarray(segments), np.arange(m, dtype=np.int32))
 
 
+@pytest.mark.slow
 def test_discriminative_kernels_prefer_what_blur_takes():
     kernels = np.asarray(sharpness_metric.discriminative(scenes(), jax.random.key(0)))
     assert kernels.shape == (2, 7, 7)

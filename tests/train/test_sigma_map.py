@@ -60,6 +60,7 @@ def test_tiles_cover_images_at_every_size_that_has_room():
     assert training._cut(source, (2.0,)).shape == (0, 160, 160)
 
 
+@pytest.mark.slow
 def test_a_folder_of_textures_alone_is_enough(small, tmp_path):
     folder = tmp_path / "textures"
     folder.mkdir()
