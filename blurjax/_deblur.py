@@ -12,6 +12,7 @@ import numpy as np
 from blurjax import blur_type, deconvolution, features, images, kernel_size
 from blurjax import psf as kernels
 from blurjax._analyze import blur_phrase
+from blurjax.deconvolution._noise import weight_for_noise
 
 # What the kernel is estimated from: the part of the image with the most varied gradients. More
 # tells little more, and takes longer.
@@ -19,7 +20,8 @@ _WINDOW = 512
 # A type must be so probable for its parameters to be the kernel.
 _PLAIN = 0.5
 # Below this probability they must also restore sparser gradients than the image's own: by the true
-# kernel 0.6 to 0.9 of them were left (12 crops, noise 0 and 1 %), by wrong large discs about 1.
+# kernel 0.6 to 0.9 of them were left (8 crops, noise 0 and 1 %; up to 1.1 by a disc of radius 16
+# without noise), by a wrong disc of that size 0.7 to 1.4, and 1.0 of the photograph it spoilt.
 _SURE, _SPARSER = 0.9, 0.92
 # An estimated size is rounded up to one of these: each size compiles a program.
 _SIZES = (5, 7, 9, 11, 13, 15, 19, 23, 27, 33, 39, 47, 57, 67, 81, 95)
@@ -28,10 +30,8 @@ _UNSURE = 1.5
 # Above this share of pixels at white, white is left out of the data.
 _WHITE, _CLIPPED = 0.995, 5e-4
 _TILE, _OVERLAP = 1024, 128
-# Times noise^1.5: what was best for noise of 0.3, 1 and 3 % on photographs of the training tenths
-# with the true kernel.
+# See `weight_for_noise`: what was best on photographs of the training tenths with the true kernel.
 _WEIGHTS = {"hyper_laplacian": 0.3, "total_variation": 0.54, "wiener": 8.0}
-_LEAST_NOISE = 1e-3
 # What an estimated kernel leaves unexplained is like so much noise (likewise, with such kernels).
 _KERNEL_NOISE = 6e-3
 SOLVERS = ("total_variation", "hyper_laplacian", "wiener", "richardson_lucy")
@@ -249,7 +249,7 @@ def _window(gray: np.ndarray, size: int) -> np.ndarray:
     """The part of the image that the kernel is estimated from."""
     sides = [min(n, max(_WINDOW, 4 * size)) for n in gray.shape]
     side = min(sides)
-    if max(gray.shape) > side:
+    if tuple(sides) != gray.shape:
         _, corner = _most_varied(gray, side)
         rows, columns = (
             slice(min(at, n - keep), min(at, n - keep) + keep)
@@ -275,11 +275,6 @@ def _best(gray: np.ndarray, candidates: list[np.ndarray]) -> int:
 # ---- the image
 
 
-def noise_weight(solver: str, noise: float) -> float:
-    """The weight of a solver's prior that suits an image's noise."""
-    return _WEIGHTS[solver] * max(noise, _LEAST_NOISE) ** 1.5
-
-
 def _restored(
     pixels: np.ndarray,
     gray: np.ndarray,
@@ -296,7 +291,8 @@ def _restored(
     if solver != "richardson_lucy":
         noise = float(deconvolution.noise_level(gray))
         noise = noise if given else math.hypot(noise, _KERNEL_NOISE)
-        options["weight"] = noise_weight(solver, noise) if weight is None else weight
+        suited = weight_for_noise(noise, _WEIGHTS[solver])
+        options["weight"] = suited if weight is None else weight
     clipped = pixels >= _WHITE
     masked = saturation and solver != "wiener" and float(np.mean(clipped)) > _CLIPPED
     planes = np.moveaxis(pixels, -1, 0) if pixels.ndim == 3 else pixels[None]

@@ -14,7 +14,7 @@ from blurjax._numerics import fast_length, safe_sqrt, working_dtype
 from blurjax._typing import Array, ArrayLike, Float
 from blurjax.deconvolution import _torus
 from blurjax.deconvolution._components import drop_small_components
-from blurjax.deconvolution._noise import noise_level
+from blurjax.deconvolution._noise import noise_level, weight_for_noise
 from blurjax.deconvolution._splitting import total_variation
 from blurjax.imaging._arrays import as_image
 
@@ -35,8 +35,8 @@ _EASING, _LEAST_WEIGHT = 1.1, 1e-4
 _PIECE = 0.1
 # Wen's patches are this share of the image's mean side; darker minimal pixels become black.
 _PATCH_SHARE, _DARK = 0.025, 0.1
-# Of the total variation that judges kernels: this times noise^1.5.
-_JUDGED, _LEAST_NOISE = 1.8, 1e-3
+# Of the total variation that judges kernels, see `weight_for_noise`.
+_JUDGED = 1.8
 # Steps of iterative shrinkage, and how often the norm below the fraction is renewed.
 _SHRINKAGES, _RENEWALS = 10, 2
 
@@ -110,9 +110,9 @@ def estimate_kernel(
        growing with the image's noise; then weak pixels (below 5 % of the largest, 15 % in noise)
        and small pieces are dropped.
 
-    Several searches with other mu, other exponents of the image and room for a smaller kernel run
-    side by side. Chosen is the kernel that restores the image with the sparsest gradients (see
-    `sparseness`) and that the other searches agree with.
+    Four searches with other mu and another exponent of the image run side by side. Chosen is the
+    kernel that restores the image with the sparsest gradients (see `sparseness`) and that the other
+    searches agree with (`judge`).
 
     Args:
         image: (..., H, W) gray floats in [0, 1], gamma-encoded or not; both sides at least twice
@@ -174,9 +174,8 @@ def _heaviest_window(kernel: Array, size: int) -> Array:
     if wide == size:
         return kernel
     count = wide - size + 1
-    window = jnp.ones((size, size), kernel.dtype)
     held = lax.stop_gradient(kernel)
-    mass = lax.conv_general_dilated(held[None, None], window[None, None], (1, 1), "VALID")[0, 0]
+    mass = lax.reduce_window(held, 0.0, lax.add, (size, size), (1, 1), "VALID")
     offset = jnp.arange(count, dtype=kernel.dtype) - count // 2
     distance = jnp.abs(offset)[:, None] + jnp.abs(offset)[None, :]
     best = jnp.argmax((mass - 1e-4 * distance).ravel())
@@ -230,8 +229,7 @@ def _search(
         search = functools.partial(_single, image, noise, size=wide, prior=prior)
         kernels = jax.vmap(lambda start: _heaviest_window(search(start), size))(starts)
         if len(kernels) == 1:
-            one = jnp.ones((), image.dtype)
-            return kernels[0], one, kernels, jnp.zeros((1,), image.dtype)
+            return kernels[0], jnp.ones((), image.dtype), kernels, jnp.zeros((1,), image.dtype)
         scores, others, _ = judge(image, kernels)
         best = jnp.argmin(scores)
         return kernels[best], others[best], kernels, scores
@@ -325,8 +323,7 @@ def judge(image: Float[ArrayLike, "h w"], kernels: Float[ArrayLike, "n k k"]) ->
     """
     image, kernels = as_image(image), jnp.asarray(kernels)
     noise = lax.stop_gradient(noise_level(image))
-    weight = _JUDGED * jnp.maximum(noise, _LEAST_NOISE) ** 1.5
-    sparse = sparseness(image, kernels, weight=weight)
+    sparse = sparseness(image, kernels, weight=weight_for_noise(noise, _JUDGED))
     alike = metrics.kernel_similarity(kernels[:, None], kernels[None])
     others = (jnp.sum(alike, axis=-1) - 1) / (len(kernels) - 1)
     return Judgement(sparse / jnp.maximum(jnp.mean(sparse), 1e-6) - others, others, sparse)

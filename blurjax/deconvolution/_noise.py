@@ -41,3 +41,12 @@ def noise_level(image: ArrayLike) -> Float[Array, "..."]:
     x = as_image(image, min_ndim=2)
     mixed = x[..., 1:, 1:] - x[..., 1:, :-1] - x[..., :-1, 1:] + x[..., :-1, :-1]
     return jnp.median(jnp.abs(mixed), axis=(-2, -1)) / (2 * 0.6745)
+
+
+# 8-bit images without noise may seem to have none at all.
+_LEAST = 1e-3
+
+
+def weight_for_noise(noise: ArrayLike, scale: float) -> Array:
+    """scale * noise^1.5, how the best weight of a prior grew with noise of 0.3, 1 and 3 %."""
+    return scale * jnp.maximum(jnp.asarray(noise), _LEAST) ** 1.5

@@ -15,7 +15,7 @@ from blurjax.deconvolution._result import (
     root_mean_square,
     wrap_up,
 )
-from blurjax.deconvolution._torus import Shape, extend, planes, torus, transfer
+from blurjax.deconvolution._torus import extend, filtered, planes, torus, transfer, widen
 from blurjax.imaging._arrays import as_image
 from blurjax.imaging._boundary import channel_from_end
 
@@ -137,9 +137,6 @@ def _richardson_lucy(
     # A black image needs one too, whose square does not underflow backwards.
     floor = _FLOOR * jnp.where(brightest > 0, brightest, 1)
 
-    def blur(x: Array, k: Array) -> Array:
-        return jnp.fft.irfft2(k * jnp.fft.rfft2(x), shape)
-
     def inside(x: Array) -> Array:
         return x[..., :height, :width]
 
@@ -148,10 +145,10 @@ def _richardson_lucy(
         seen, scale = y, _reciprocal(psf.sum((-2, -1), keepdims=True))
         still = jnp.zeros_like(scale)
     else:
-        trust = _widen(mask, shape)
+        trust = widen(mask, shape)
         seen = trust * y
         still = _STILL * psf.sum((-2, -1), keepdims=True)
-        scale = _reciprocal(blur(trust, back) + still)
+        scale = _reciprocal(filtered(trust, back) + still)
 
     def misfit(blurred: Array) -> Array:
         return root_mean_square(inside(blurred) - image, mask)
@@ -159,8 +156,8 @@ def _richardson_lucy(
     def step(state: _State) -> _State:
         x, previous, change, rate, taken, done = state
         point = jnp.maximum(x + rate * (x - previous), 0) if accelerate else x
-        blurred = blur(point, k)
-        factor = blur(seen / jnp.maximum(blurred, floor), back)
+        blurred = filtered(point, k)
+        factor = filtered(seen / jnp.maximum(blurred, floor), back)
         new = point * jnp.maximum((factor + still) * scale, 0)
         if noise is not None:
             # The point itself is what meets the noise.
@@ -195,14 +192,8 @@ def _richardson_lucy(
             lambda s: (s[0] + 1, step(s[1])),
             (0, state),
         )
-    return inside(state.x), state.taken, misfit(blur(state.x, k))
+    return inside(state.x), state.taken, misfit(filtered(state.x, k))
 
 
 def _reciprocal(x: Array) -> Array:
     return 1 / jnp.where(x > 0, x, 1)
-
-
-def _widen(mask: Array, shape: Shape) -> Array:
-    """The mask on the torus: what is beside the image is trusted."""
-    margins = [(0, n - side) for n, side in zip(shape, mask.shape[-2:], strict=True)]
-    return jnp.pad(mask, [(0, 0)] * (mask.ndim - 2) + margins, constant_values=1)

@@ -35,11 +35,13 @@ from blurjax.deconvolution._torus import (
     differences_adjoint,
     differences_power,
     extend,
+    filtered,
     planes,
     power,
     scaled,
     torus,
     transfer,
+    widen,
 )
 from blurjax.imaging._arrays import as_image
 from blurjax.imaging._boundary import channel_from_end
@@ -277,21 +279,14 @@ def _split(
     steep = differences_power(shape, image.dtype)
     steep = steep.reshape((1,) * (image.ndim - 2) + steep.shape)
 
-    def blur(x: Array, k: Array) -> Array:
-        return jnp.fft.irfft2(k * jnp.fft.rfft2(x), shape)
-
     def inside(x: Array) -> Array:
         return x[..., :height, :width]
 
     back = k.conj()
     if mask is None:
-        seen = blur(y, back)
+        seen = filtered(y, back)
     else:
-        hidden = jnp.pad(
-            1 - mask,
-            [(0, 0)] * (mask.ndim - 2)
-            + [(0, n - side) for n, side in zip(shape, mask.shape[-2:], strict=True)],
-        )
+        hidden = 1 - widen(mask, shape)
 
     def step(x: Array, t: Array) -> tuple[Array, None]:
         coupling = weight / t
@@ -299,7 +294,7 @@ def _split(
         if mask is None:
             spectrum = jnp.fft.rfft2(seen + pulled)
         else:
-            believed = y + hidden * (blur(x, k) - y)
+            believed = y + hidden * (filtered(x, k) - y)
             spectrum = back * jnp.fft.rfft2(believed) + jnp.fft.rfft2(pulled)
         # A kernel of sum 0 leaves 0 / 0 at frequency 0.
         holds = jnp.maximum(gain + coupling * steep, jnp.finfo(x.dtype).tiny)
@@ -307,7 +302,7 @@ def _split(
 
     thresholds = jnp.asarray(np.array(schedule), image.dtype)
     x, _ = lax.scan(step, y, thresholds)
-    residual = root_mean_square(inside(blur(x, k)) - image, mask)
+    residual = root_mean_square(inside(filtered(x, k)) - image, mask)
     return inside(x), jnp.full(residual.shape, len(schedule), jnp.int32), residual
 
 

@@ -71,6 +71,17 @@ def transfer(psf: Array, shape: Shape) -> Array:
     return jnp.fft.rfft2(centred)
 
 
+def filtered(x: Array, spectrum: Array) -> Array:
+    """An array on the torus, its spectrum multiplied by another."""
+    return jnp.fft.irfft2(spectrum * jnp.fft.rfft2(x), x.shape[-2:])
+
+
+def widen(mask: Array, shape: Shape) -> Array:
+    """A mask (..., H, W) on the torus: what is beside the image is trusted."""
+    margins = [(0, n - side) for n, side in zip(shape, mask.shape[-2:], strict=True)]
+    return jnp.pad(mask, [(0, 0)] * (mask.ndim - 2) + margins, constant_values=1)
+
+
 def differences(x: Array) -> tuple[Array, Array]:
     """To the next column and to the next row, around the torus."""
     return jnp.roll(x, -1, -1) - x, jnp.roll(x, -1, -2) - x

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from blurjax import data, imaging, psf
+from blurjax import imaging, psf
 from blurjax.deconvolution import _splitting
 from blurjax.deconvolution._splitting import hyper_laplacian, l0_gradient, total_variation
 from blurjax.deconvolution._torus import torus
+from tests.deconvolution.scenes import KERNEL, observed, psnr, sharp
 
-KERNEL = psf.motion(6.0, 0.5, size=9)
 ISOTROPIC = functools.partial(total_variation, isotropic=True)
 SOLVERS = {
     "tv": total_variation,
@@ -20,20 +20,6 @@ SOLVERS = {
     "hyper": hyper_laplacian,
     "l0": l0_gradient,
 }
-
-
-def sharp(size=64, seed=0):
-    return data.dead_leaves(jax.random.key(seed), size=size).astype(jnp.float64)
-
-
-def observed(noise, seed=0, size=64):
-    image = sharp(size, seed)
-    blurred = imaging.blur(image, KERNEL)
-    return image, blurred + noise * jax.random.normal(jax.random.key(seed + 1), image.shape)
-
-
-def psnr(a, b):
-    return -10 * np.log10(np.mean((np.asarray(a) - np.asarray(b)) ** 2))
 
 
 def greater_root(v, weight, exponent):

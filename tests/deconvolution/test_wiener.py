@@ -5,25 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from blurjax import data, imaging, psf
+from blurjax import imaging, psf
 from blurjax._numerics import fast_length
 from blurjax.deconvolution._wiener import _likeliest, wiener
-
-KERNEL = psf.motion(6.0, 0.5, size=9)
-
-
-def sharp(size=64, seed=0):
-    return data.dead_leaves(jax.random.key(seed), size=size).astype(jnp.float64)
-
-
-def observed(noise, seed=0, size=64):
-    image = sharp(size, seed)
-    blurred = imaging.blur(image, KERNEL)
-    return image, blurred + noise * jax.random.normal(jax.random.key(seed + 1), image.shape)
-
-
-def psnr(a, b):
-    return -10 * np.log10(np.mean((np.asarray(a) - np.asarray(b)) ** 2))
+from tests.deconvolution.scenes import KERNEL, observed, psnr, sharp
 
 
 def by_numpy(y, kernel, weight, penalty):
