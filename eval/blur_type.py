@@ -130,8 +130,7 @@ def evaluate(
 
     _show(result, sets)
     figures = _figures(prediction, sets, out)
-    path = report.write(out, result)
-    print(f"{path} and {', '.join(p.name for p in figures)} written in {result['seconds']} s")
+    report.write(out, result, figures)
     return result
 
 

@@ -92,7 +92,7 @@ def evaluate(
             for name, errors in result["errors"].items()
         ],
     )
-    print(f"{report.write(out, result)} written in {result['seconds']} s")
+    report.write(out, result)
     return result
 
 

@@ -148,8 +148,7 @@ def evaluate(
         written.append(plots.save(_figure(done), out / "deblurring.png"))
     result["seconds"] = round(time.monotonic() - started, 1)
     _show(result)
-    path = report.write(out, result)
-    print(f"{path} and {', '.join(p.name for p in written)} written in {result['seconds']} s")
+    report.write(out, result, written)
     return result
 
 

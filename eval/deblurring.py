@@ -232,9 +232,7 @@ def evaluate(
         add("pairs", *_pairs(pairs, pairs_side, max(64, 2 * max(sizes))), sizes)
     result["seconds"] = round(time.monotonic() - started, 1)
     _show(result)
-    path = report.write(out, result)
-    written = ", ".join(p.name for p in figures)
-    print(f"{path}{' and ' + written if written else ''} written in {result['seconds']} s")
+    report.write(out, result, figures)
     return result
 
 

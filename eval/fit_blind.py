@@ -120,8 +120,7 @@ def evaluate(
     }
     _show(result)
     figure = plots.save(_figure(cases), out / "parameters.png")
-    path = report.write(out, result)
-    print(f"{path} and {figure.name} written in {result['seconds']} s")
+    report.write(out, result, [figure])
     return result
 
 

@@ -24,14 +24,18 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     Console(width=None if console.is_terminal else 120).print(drawn)
 
 
-def write(directory: Path, report: dict[str, Any]) -> Path:
-    """Write report.json, whole or not at all, and return its path."""
+def write(directory: Path, report: dict[str, Any], figures: Sequence[Path] = ()) -> None:
+    """Write report.json, whole or not at all, and print where it and the figures are.
+
+    `report["seconds"]` is the time that all took.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "report.json"
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(report, indent=2, default=_plain) + "\n", encoding="utf-8")
     os.replace(temporary, path)
-    return path
+    names = ", ".join(figure.name for figure in figures)
+    print(f"{path}{' and ' + names if names else ''} written in {report['seconds']} s")
 
 
 def _plain(value: Any) -> Any:

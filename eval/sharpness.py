@@ -246,9 +246,7 @@ def evaluate(
     result["left_out"] |= system.missing
     result["seconds"] = round(time.monotonic() - started, 1)
     _show(result)
-    path = report.write(out, result)
-    written = ", ".join(p.name for p in figures)
-    print(f"{path}{' and ' + written if written else ''} written in {result['seconds']} s")
+    report.write(out, result, figures)
     return result
 
 

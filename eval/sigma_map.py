@@ -214,8 +214,7 @@ def evaluate(
     figures = _figures(reader, source, kept, result, conditions, halve, out)
     result["seconds"] = round(time.monotonic() - started, 1)
     _show(result, tests)
-    path = report.write(out, result)
-    print(f"{path} and {', '.join(p.name for p in figures)} written in {result['seconds']} s")
+    report.write(out, result, figures)
     return result
 
 
