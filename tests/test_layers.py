@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SYSTEMS = {"blur_type", "sigma_map", "sharpness", "kernel_size"}
+SYSTEMS = {"blur_type", "sigma_map", "sharpness", "kernel_size", "region"}
 GROUND = {"_numerics", "_typing"}
 PHYSICS = GROUND | {"psf"}
 PERCEPTION = GROUND | {"features", "nn", "metrics", "weights", "images", "data"}
@@ -28,6 +28,8 @@ ALLOWED = {
     "checkpoint": GROUND,
     "_load": {"weights", "checkpoint"},
     **{system: BELOW_SYSTEMS | {"_load", "_fit_blind"} for system in SYSTEMS},
+    # Its labels are kernels that were estimated.
+    "region": BELOW_SYSTEMS | {"_load", "deconvolution"},
     "_analyze": BELOW_SYSTEMS | SYSTEMS,
     "_deblur": BELOW_SYSTEMS | SYSTEMS | {"deconvolution", "_analyze"},
     "_fit": PHYSICS | {"imaging"},
@@ -42,6 +44,7 @@ HEAVY = {
     "flax": {
         "blurjax/blur_type/_conv.py",
         "blurjax/kernel_size/_networks.py",
+        "blurjax/nn/resnet.py",
         "blurjax/sharpness/_networks.py",
         "blurjax/sigma_map/_networks.py",
     },

@@ -18,8 +18,9 @@ import numpy as np
 from blurjax import features
 from blurjax._typing import Array, Float, Images, Int, PRNGKey
 from blurjax.kernel_size._config import MIN_SIZE, PATCH, RANGES, Config, members, range_of, sizes
-from blurjax.kernel_size._networks import Lags, ResNet
+from blurjax.kernel_size._networks import Lags
 from blurjax.kernel_size.samples import Batch, patches
+from blurjax.nn.resnet import ResNet
 
 Variables = dict[str, Any]
 
