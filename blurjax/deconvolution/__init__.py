@@ -10,6 +10,7 @@ from blurjax.deconvolution._blind import (
     judge,
     sparseness,
 )
+from blurjax.deconvolution._consensus import Consensus, consensus
 from blurjax.deconvolution._noise import noise_level
 from blurjax.deconvolution._result import Deconvolution
 from blurjax.deconvolution._richardson_lucy import richardson_lucy
@@ -22,10 +23,12 @@ from blurjax.deconvolution._wiener import wiener
 __all__ = [
     "MIN_SIZE",
     "PRIORS",
+    "Consensus",
     "Deconvolution",
     "Judgement",
     "KernelEstimate",
     "Start",
+    "consensus",
     "estimate_kernel",
     "hyper_laplacian",
     "in_tiles",
