@@ -98,6 +98,7 @@ def test_acceptance(family, ours):
     assert right.sum() >= 198
 
 
+@pytest.mark.slow
 def test_acceptance_in_small():
     assert recovered("motion", 6, 2, size=41, side=96, ours=False, steps=60).all()
 
@@ -139,6 +140,7 @@ def test_standard_errors_are_those_of_repetition():
     assert abs(z.mean()) < 0.45 and 0.7 < z.std() < 1.35
 
 
+@pytest.mark.slow
 def test_jit_and_leading_axes(pair):
     sharp, blurred = pair
     fit = jax.jit(lambda *images: blurjax.fit(*images, family="motion", **OPTIONS))
@@ -169,6 +171,7 @@ def test_a_family_of_ones_own():
     np.testing.assert_allclose(answer.parameters["share"], 0.3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_what_the_images_do_not_tell_has_an_infinite_error():
     stripes = jnp.tile(jnp.sin(jnp.arange(48.0)) / 2 + 0.5, (48, 1)).astype(jnp.float32)
     answer = blurjax.fit(stripes, stripes, family="defocus", size=9, start={"radius": 0.3}, steps=5)

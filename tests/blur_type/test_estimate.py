@@ -11,6 +11,7 @@ def photograph():
     return jnp.asarray(data.embedded("test")[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kernel", "label", "parameters"),
     [

@@ -80,6 +80,7 @@ def test_apply(config, batch):
     assert jnp.all(jnp.isfinite(gradient)) and jnp.abs(gradient).max() > 1e-6
 
 
+@pytest.mark.slow
 @every_config
 def test_a_few_steps_lower_the_loss(config, batch):
     state = blur_type.standardise(variables(config), batch.patches, config)
@@ -111,6 +112,7 @@ def test_pictures_are_the_spectrum_again(config, batch):
     np.testing.assert_allclose(pictures, expected, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_patches_of_no_type_count_for_the_kind_alone(batch):
     first = blur_type.loss(variables(PUBLISHED), batch, PUBLISHED)[1].metrics
     sharp = batch._replace(label=jnp.full_like(batch.label, blur_type.KINDS.index("sharp")))
@@ -203,6 +205,7 @@ def test_the_bandwidth_is_the_best_of_the_grid(remembered):
     np.testing.assert_allclose(memory["bandwidth"][0], grid[int(np.argmin(errors))], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_predict(remembered, batch):
     state, config = remembered
     answer = blur_type.predict(state, batch.patches, config)

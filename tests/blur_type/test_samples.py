@@ -52,6 +52,7 @@ def test_same_key_same_batch(sharp, batch):
     assert jnp.abs(other.patches - batch.patches).max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["all", "textured"])
 def test_weight_says_whether_the_rule_holds(sharp, rule):
     batch = sample(jax.random.key(2), sharp, rule=rule, candidates=1)
@@ -134,6 +135,7 @@ def test_light_and_sampling_change_the_patch_not_the_label(sharp):
     np.testing.assert_array_equal(never.patches[~gaussians], point.patches[~gaussians])
 
 
+@pytest.mark.slow
 def test_noise(sharp):
     clean = plain(jax.random.key(7), sharp)
     noisy = plain(jax.random.key(7), sharp, noise=0.02)

@@ -116,6 +116,7 @@ def test_it_stops_at_the_noise(accelerate):
     np.testing.assert_allclose(mapped.value, stopped.value, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64])
 @pytest.mark.parametrize("accelerate", [False, True])
 def test_nothing_becomes_nan(dtype, accelerate):

@@ -128,6 +128,7 @@ def test_the_exponent_counts(exponent):
         hyper_laplacian(y, KERNEL, exponent=1.2)
 
 
+@pytest.mark.slow
 def test_total_variation_comes_near_its_least():
     """Nothing near the solution is much better: descent from it gains little."""
     _, y = observed(0.01, size=40)

@@ -167,6 +167,7 @@ def test_a_photograph_is_blurred_where_it_sees_nothing_outside():
     np.testing.assert_allclose(made[0].blurred, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_all_parts_with_a_stand_in(folder, estimator, monkeypatch, capsys):
     def save(figure, path):
         # Drawing takes most of the time, and is tested where the figures are.

@@ -171,6 +171,7 @@ def test_pooling_and_means_are_told_apart():
     np.testing.assert_allclose(by_fixed, (1 + second) / 2)
 
 
+@pytest.mark.slow
 def test_all_protocols_with_an_oracle(folders, estimator, capsys):
     result = run(folders, study=True)
     assert set(result["pairs"]["methods"]) == {

@@ -107,6 +107,7 @@ def test_precision(method, dtype):
     np.testing.assert_allclose(out.astype(float), exact, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["exact", "bank"])
 def test_transformations_and_gradients(method):
     images, sigmas = (

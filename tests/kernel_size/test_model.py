@@ -156,6 +156,7 @@ def test_a_step_over_eight_devices_is_that_of_one(patches, tmp_path):
 # ---- the correlation network
 
 
+@pytest.mark.slow
 def test_height_is_the_width_of_the_transposed_image():
     v = variables(WHOLE)
     images = jax.random.uniform(jax.random.key(1), (2, 140, 128), jnp.float32)

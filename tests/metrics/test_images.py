@@ -53,6 +53,7 @@ CHOICES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("data_range", [1.0, 255.0])
 def test_ssim_is_scikit_images(choice, data_range):

@@ -329,6 +329,7 @@ def test_gaussian_units_find_a_direction(getkey):
     assert jnp.abs(state.params["kernel"][:2]).max() > 5 * jnp.abs(state.params["kernel"][2]).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("persistent", "units"), [(True, "binary"), (False, "gaussian")])
 def test_same_key_same_epoch_and_float32_stays(getkey, persistent, units):
     data = jnp.tile(DATA, (10, 1)).astype(jnp.float32)

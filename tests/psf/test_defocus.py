@@ -16,6 +16,7 @@ def brute_force(radius: float, n: int = 1000) -> np.ndarray:
     return area / area.sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("radius", [0.4, 0.6, 0.7, 1.0, 1.5, 2.2, 3.7, 5.5])
 def test_agrees_with_brute_force(radius):
     kernel = psf.defocus(radius, size=SIZE)

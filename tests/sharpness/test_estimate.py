@@ -54,6 +54,7 @@ def half_blurred():
 # ---- answers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", sharpness.METHODS)
 def test_every_method_gives_a_map_a_mask_and_a_share(half_blurred, method):
     answer = estimate(half_blurred, method)

@@ -115,6 +115,7 @@ def test_the_detectors_paths_are_frozen():
 # ---- losses
 
 
+@pytest.mark.slow
 def test_the_detectors_loss_by_hand():
     batch = photographs()
     value, aux = loss(variables(SMALL), batch, SMALL)
@@ -181,6 +182,7 @@ def test_contrast_takes_offset_and_contrast_out_of_patches():
     assert float(jnp.abs(other - plain).max()) > 0.2 * float(jnp.abs(plain).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [SMALL, FEW], ids=["detector", "patches"])
 def test_every_parameter_has_a_gradient(config):
     batch = patches() if config is FEW else photographs()
@@ -222,6 +224,7 @@ def test_a_single_scale_is_the_logits_between_squares():
     np.testing.assert_allclose(said[0, 0], logits[0, 0], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_several_scales_are_averaged_and_one_too_small_is_left_out():
     images = noise(1, 64, 80)
     one, half, both = (
@@ -233,6 +236,7 @@ def test_several_scales_are_averaged_and_one_too_small_is_left_out():
     assert np.abs(logit[0] - logit[1]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_predict_keeps_dtypes_under_vmap_and_has_gradients():
     images = noise(2, 40, 44)
     plain = predict(variables(SMALL), images, SMALL).sharpness

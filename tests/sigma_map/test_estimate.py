@@ -129,6 +129,7 @@ def test_what_cannot_be_meant_is_refused(image, options, message):
         estimate(image, **options)
 
 
+@pytest.mark.slow
 def test_a_fresh_network_answers_at_the_size_of_the_image(half_flat):
     variables = sigma_map.init(jax.random.key(0), CONFIG)
     colour = np.repeat(half_flat[..., None], 3, axis=-1)
@@ -140,6 +141,7 @@ def test_a_fresh_network_answers_at_the_size_of_the_image(half_flat):
     np.testing.assert_allclose(again.sigma, answer.sigma, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_load_reads_files_and_checkpoints(tmp_path):
     variables = sigma_map.init(jax.random.key(0), CONFIG)
     file = weights.save(tmp_path / "w.npz", variables, CONFIG, {})

@@ -145,6 +145,7 @@ def test_losses_by_hand():
     assert float(aux.metrics["rmse"]) == pytest.approx(np.sqrt(error.mean()), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [PUBLISHED, SMALL], ids=["classifier", "regressor"])
 def test_predict_under_jit_vmap_and_grad(config):
     images = noise(2, 40, 44)

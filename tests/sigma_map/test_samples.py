@@ -73,6 +73,7 @@ def test_the_two_samplings_have_the_variance_that_the_label_says():
         assert equal < sigma
 
 
+@pytest.mark.slow
 def test_options_do_what_they_say(sharp):
     flat = jnp.full_like(sharp, 128)
     key = jax.random.key(1)

@@ -149,6 +149,7 @@ FUNCTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("f", FUNCTIONS.values(), ids=FUNCTIONS)
 def test_jit_vmap_batches_gradients_and_dtypes(f):
     stack = jnp.asarray(np.stack([SIGMA, SIGMA[::-1], SIGMA**2]))
