@@ -10,7 +10,7 @@ import blurjax
 
 ROOMS = [
     "blur_type", "data", "deconvolution", "features", "images", "imaging", "kernel_size", "metrics",
-    "nn", "psf", "sharpness", "sigma_map", "weights",
+    "nn", "psf", "region", "sharpness", "sigma_map", "weights",
 ]  # fmt: skip
 
 # Others build on these: removing one breaks scripts outside this repository.
@@ -32,6 +32,7 @@ PROMISED = {
     "sigma_map": {"Config", "init", "apply", "loss", "sample", "predict", "estimate", "load"},
     "sharpness": {"Config", "init", "apply", "loss", "sample", "predict", "estimate", "load"},
     "kernel_size": {"Config", "init", "apply", "loss", "sample", "predict", "estimate", "load"},
+    "region": {"Config", "init", "apply", "loss", "sample", "predict", "estimate", "load"},
     "data": {"embedded", "folder", "split", "dead_leaves"},
 }  # fmt: skip
 

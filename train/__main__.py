@@ -6,7 +6,15 @@ import tyro
 
 from blurjax.checkpoint import CheckpointError
 from blurjax.images import ImageError
-from train import blur_type, kernel_size, sharpness, sharpness_metric, sigma_map
+from train import (
+    blur_type,
+    kernel_size,
+    region,
+    region_labels,
+    sharpness,
+    sharpness_metric,
+    sigma_map,
+)
 
 
 def main() -> int:
@@ -16,6 +24,8 @@ def main() -> int:
             {
                 "blur_type": blur_type.train,
                 "kernel_size": kernel_size.train,
+                "region": region.train,
+                "region_labels": region_labels.make,
                 "sharpness": sharpness.train,
                 "sharpness_metric": sharpness_metric.train,
                 "sigma_map": sigma_map.train,

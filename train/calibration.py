@@ -58,12 +58,13 @@ def pairs(
     return found
 
 
-def logistic(groups: Sequence[Sequence[tuple[Any, Any]]]) -> Line:
+def logistic(groups: Sequence[Sequence[tuple[Any, Any]]], *, balanced: bool = True) -> Line:
     """Logistic regression on one variable, by Newton's method.
 
     Args:
         groups: of scores and truths of the same shape, one of each an image; every group counts as
-            much as any other, and in it sharp pixels as much as blurred ones.
+            much as any other, and in it the true as much as the false.
+        balanced: False to count them as often as they are there.
     """
     scores, truths, shares = [], [], []
     for group in groups:
@@ -72,16 +73,20 @@ def logistic(groups: Sequence[Sequence[tuple[Any, Any]]]) -> Line:
         t = np.concatenate([np.ravel(truth) for _, truth in group]).astype(np.float64)
         scores.append(np.concatenate([np.ravel(score) for score, _ in group]).astype(np.float64))
         truths.append(t)
-        sharp = t > 0.5
-        shares.append(np.where(sharp, 1 / max(sharp.sum(), 1), 1 / max((~sharp).sum(), 1)))
+        true = t > 0.5
+        halves = np.where(true, 1 / max(true.sum(), 1), 1 / max((~true).sum(), 1))
+        shares.append(halves if balanced else np.full_like(t, 1 / len(t)))
     x, t, weight = (np.concatenate(each) for each in (scores, truths, shares))
     about, spread = x.mean(), x.std()
+    if np.ptp(x) == 0:  # Nothing to go by but how many are true.
+        about, spread = x[0], 1.0
     design = np.stack([(x - about) / spread, np.ones_like(x)], axis=1)
     line = np.zeros(2)
     for _ in range(30):
         p = 1 / (1 + np.exp(-design @ line))
         slope = design.T @ (weight * (t - p))
-        line += np.linalg.solve((design * (weight * p * (1 - p))[:, None]).T @ design, slope)
+        curvature = (design * (weight * p * (1 - p))[:, None]).T @ design
+        line += np.linalg.lstsq(curvature, slope, rcond=None)[0]
     return {
         "scale": jnp.asarray(line[0] / spread, jnp.float32),
         "offset": jnp.asarray(line[1] - line[0] * about / spread, jnp.float32),

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from blurjax import weights
 from train import loop
@@ -72,8 +73,9 @@ class Run:
         *,
         validate: Callable[[Variables], Mapping[str, float]],
         validate_every: int = 500,
+        optimizer: optax.GradientTransformation | None = None,
     ) -> Variables:
-        """Train by AdamW for the plan's steps, or what is left of them; see `loop.run`.
+        """Train for the plan's steps, or what is left of them; see `loop.run`.
 
         Args:
             variables: the first.
@@ -82,12 +84,14 @@ class Run:
             store: what batches are drawn from, arrays.
             validate: variables to numbers by name.
             validate_every: steps.
+            optimizer: by default AdamW with the plan's rate and weight decay.
 
         Returns:
             The last variables.
         """
         plan: Plan = self.plan
-        optimizer = loop.adamw(plan.rate, plan.steps, weight_decay=plan.weight_decay)
+        if optimizer is None:
+            optimizer = loop.adamw(plan.rate, plan.steps, weight_decay=plan.weight_decay)
         state = loop.run(
             loop.gradient_step(
                 functools.partial(loss, config=plan.config),

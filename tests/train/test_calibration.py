@@ -17,6 +17,25 @@ def test_logistic_finds_the_line_that_made_the_labels():
     assert float(line["offset"]) == pytest.approx(-1.1 - odds, abs=0.05)
 
 
+def test_unbalanced_the_line_says_how_often_labels_are_true():
+    rng = np.random.default_rng(3)
+    score = rng.normal(2.0, 3.0, 100_000)
+    truth = rng.uniform(size=score.shape) < 1 / (1 + np.exp(-(0.7 * score - 3.0)))
+    line = calibration.logistic([[(score, truth)]], balanced=False)
+    assert float(line["scale"]) == pytest.approx(0.7, abs=0.02)
+    assert float(line["offset"]) == pytest.approx(-3.0, abs=0.05)
+    said = 1 / (1 + np.exp(-(float(line["scale"]) * score + float(line["offset"]))))
+    assert said.mean() == pytest.approx(truth.mean(), abs=1e-4)
+
+
+@pytest.mark.parametrize(("balanced", "rate"), [(False, 0.3), (True, 0.5)])
+def test_scores_that_say_nothing_are_all_as_sure_as_the_labels_are_often_true(balanced, rate):
+    truth = np.arange(1000) < 300
+    line = calibration.logistic([[(np.full(1000, 0.1), truth)]], balanced=balanced)
+    odds = float(line["scale"]) * 0.1 + float(line["offset"])
+    assert 1 / (1 + np.exp(-odds)) == pytest.approx(rate, abs=1e-5)
+
+
 def test_groups_count_alike_however_large():
     rng = np.random.default_rng(1)
     x = rng.normal(size=1000)
