@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from blurjax import blur_type, kernel_size, sharpness, sigma_map
+from blurjax import blur_type, kernel_size, region, sharpness, sigma_map
 
 Weights = Mapping[str, str | Path]
 """Weights files or checkpoints by the name of their system."""
@@ -25,9 +25,19 @@ class Analysis(NamedTuple):
     """Which parts are sharp."""
     kernel_size: kernel_size.Estimate
     """Width and height of the kernel, where it is motion that blurred it."""
+    region: region.Estimate
+    """In which window the kernel is estimated best."""
 
 
-MIN_SIZE = min(blur_type.MIN_SIZE, sigma_map.MIN_SIZE, sharpness.MIN_SIZE, kernel_size.MIN_SIZE)
+MIN_SIZE = min(
+    blur_type.MIN_SIZE,
+    sigma_map.MIN_SIZE,
+    sharpness.MIN_SIZE,
+    kernel_size.MIN_SIZE,
+    # Asked for windows of this size, it needs an image at least so large; its own MIN_SIZE is that
+    # of the smallest windows that anybody may ask for.
+    region.WINDOW,
+)
 """The image side, in pixels, below which no system has an answer."""
 
 
@@ -40,7 +50,7 @@ def analyze(image: np.ndarray | jax.Array, *, weights: Weights | None = None) ->
     Args:
         image: (H, W) gray or (H, W, 3) RGB; floats in [0, 1], or uint8 or uint16.
         weights: for each system named in it ("blur_type", "sigma_map", "sharpness",
-            "kernel_size"), the file to use instead of the shipped weights.
+            "kernel_size", "region"), the file to use instead of the shipped weights.
 
     Returns:
         `Analysis`.
@@ -75,6 +85,7 @@ def analyze(image: np.ndarray | jax.Array, *, weights: Weights | None = None) ->
         sigma_map=sigma_map.estimate(image, *variables("sigma_map")),
         sharpness=sharpness.estimate(image, *variables("sharpness")),
         kernel_size=kernel_size.estimate(image, *variables("kernel_size")),
+        region=region.estimate(image, *variables("region")),
     )
 
 
@@ -94,6 +105,7 @@ LOADERS: dict[str, Callable[[str | Path | None], tuple[Any, Any]]] = {
     "sigma_map": sigma_map.load,
     "sharpness": _load_detector,
     "kernel_size": kernel_size.load,
+    "region": region.load,
 }
 """Of each system, how its weights are read; None means the shipped ones."""
 
@@ -205,6 +217,16 @@ def interval_phrase(estimate: kernel_size.Estimate) -> str:
     return f"{percent(kernel_size.COVERAGE)} within {' x '.join(spans)}"
 
 
+def region_phrase(estimate: region.Estimate) -> str:
+    """The best window in words, such as "228x228 px at row 120, column 40 (a good kernel there:
+    63 %)" (host); why there is none, if so."""
+    if estimate.status != "ok":
+        return estimate.status
+    row, column, height, width = estimate.boxes[0]
+    good = percent(float(estimate.scores[0]))
+    return f"{height}x{width} px at row {row}, column {column} (a good kernel there: {good})"
+
+
 def percent(probability: float) -> str:
     """A probability or a share in [0, 1] in whole percent, never rounded to certainty (host)."""
     if probability > 0.995:
@@ -280,9 +302,23 @@ def _kernel_size_summary(estimate: kernel_size.Estimate) -> dict[str, Any]:
     }
 
 
+def _region_summary(estimate: region.Estimate) -> dict[str, Any]:
+    known = estimate.status == "ok"
+    places = ("row", "column", "height", "width")
+    return {
+        "status": estimate.status,
+        # JSON knows no integers of NumPy's.
+        "box": {**dict(zip(places, map(int, estimate.boxes[0]), strict=True)), "unit": "pixel"}
+        if known
+        else None,
+        "score": float(estimate.scores[0]) if known else None,
+    }
+
+
 _SUMMARIES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "blur_type": _blur_type_summary,
     "sigma_map": _sigma_map_summary,
     "sharpness": _sharpness_summary,
     "kernel_size": _kernel_size_summary,
+    "region": _region_summary,
 }

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,12 +11,15 @@ import numpy as np
 
 from blurjax import blur_type, deconvolution, features, images, kernel_size
 from blurjax import psf as kernels
+from blurjax import region as regions
 from blurjax._analyze import blur_phrase
 from blurjax.deconvolution._noise import weight_for_noise
 
 # What the kernel is estimated from: the part of the image with the most varied gradients. More
 # tells little more, and takes longer.
 _WINDOW = 512
+# At least so many times the kernel's side is looked at.
+_ROOM = 4
 # A type must be so probable for its parameters to be the kernel.
 _PLAIN = 0.5
 # Below this probability they must also restore sparser gradients than the image's own: by the true
@@ -37,6 +40,10 @@ _KERNEL_NOISE = 6e-3
 SOLVERS = ("total_variation", "hyper_laplacian", "wiener", "richardson_lucy")
 
 
+Box = tuple[int, int, int, int]
+Region = str | Box | None
+
+
 class Deblurred(NamedTuple):
     """A sharper image, and how it was reached."""
 
@@ -54,12 +61,16 @@ class Deblurred(NamedTuple):
     `metrics.kernel_similarity`, 0.35 of unrelated ones)."""
     status: str
     """"ok", or one sentence that says why nothing was done."""
+    boxes: tuple[Box, ...] = ()
+    """Row, column, height and width of each part that the kernel was estimated from; none where it
+    was not estimated by deconvolution."""
 
 
 class _Found(NamedTuple):
     kernel: np.ndarray
     path: str
     confidence: float
+    boxes: tuple[Box, ...] = ()
 
 
 def deblur(
@@ -67,6 +78,7 @@ def deblur(
     *,
     size: int | None = None,
     psf: np.ndarray | jax.Array | None = None,
+    region: str | Sequence[int] | np.ndarray | None = None,
     solver: str = "total_variation",
     weight: float | None = None,
     saturation: bool = True,
@@ -86,13 +98,18 @@ def deblur(
        kernel of `blur_type`'s parameters. Of these the best to `deconvolution.judge`.
 
     It is estimated from the luminance of the part of the image with the most varied gradients, at
-    most 512 pixels a side. Each colour is then deconvolved by itself, in tiles if it is large. The
-    blur is taken to be the same everywhere, and the values as they are (gamma-encoded).
+    most 512 pixels a side, or from the `region` that is asked for. Each colour is then deconvolved
+    by itself, in tiles if it is large. The blur is taken to be the same everywhere, and the values
+    as they are (gamma-encoded).
 
     Args:
         image: (H, W) gray or (H, W, 3) RGB; floats in [0, 1], or uint8 or uint16.
         size: the kernel's side in pixels, odd, 3 or more; at most half the image's shorter side.
         psf: (k, k), k odd and at most the image's shorter side: the kernel, of sum 1.
+        region: what the kernel is estimated from. "auto": the best four windows, 228 pixels a side
+            or four times the kernel's, see `region.estimate_kernel`; row, column, height and width
+            of a box, both sides at least twice the kernel's; None for the part with the most varied
+            gradients.
         solver: "total_variation", "hyper_laplacian", "wiener" or "richardson_lucy".
         weight: of the solver's prior; by default it grows with the noise of the image, and is
             larger for an estimated kernel. Richardson-Lucy takes none.
@@ -106,7 +123,8 @@ def deblur(
 
     Raises:
         ValueError: an array of another shape, with values that are not finite or out of range;
-            both a size and a psf; an unknown solver; a size or psf that does not fit the image.
+            both a size and a psf; an unknown solver; a size or psf that does not fit the image; a
+            region that is not inside it.
 
     Source: our choice.
 
@@ -128,13 +146,14 @@ def deblur(
         raise ValueError(f"solver is {solver!r}; choose one of {', '.join(SOLVERS)}")
     if weight is not None and solver == "richardson_lucy":
         raise ValueError("richardson_lucy has no prior to weigh; leave out weight")
+    part = _as_region(region, gray.shape)
     if psf is not None:
         found: _Found | str = _Found(_as_kernel(psf, gray.shape), "kernel as given", 1.0)
     elif size is not None:
         say(f"estimating a kernel of {size} px")
-        found = _blind(gray, size, f"blind, kernel of {size} px as given")
+        found = _blind(gray, size, part, f"blind, kernel of {size} px as given")
     else:
-        found = _unaided(gray, say)
+        found = _unaided(gray, part, say)
     if isinstance(found, str):
         return Deblurred(pixels, np.ones((1, 1), np.float32), 1, "nothing to undo", 0.0, found)
     say("deconvolving")
@@ -143,8 +162,33 @@ def deblur(
         pixels, gray, found.kernel, given, solver, weight, saturation, suppress_ringing, say
     )
     return Deblurred(
-        restored, found.kernel, found.kernel.shape[-1], found.path, found.confidence, "ok"
+        restored,
+        found.kernel,
+        found.kernel.shape[-1],
+        found.path,
+        found.confidence,
+        "ok",
+        found.boxes,
     )
+
+
+def _as_region(region: str | Sequence[int] | np.ndarray | None, shape: tuple[int, ...]) -> Region:
+    """What a kernel is to be estimated from, after a check that an image of `shape` has it."""
+    if region is None or (isinstance(region, str) and region == "auto"):
+        return region
+    if isinstance(region, str) or len(region) != 4:
+        raise ValueError(
+            f"region is {region!r}; pass 'auto', or row, column, height and width of a box"
+        )
+    row, column, height, width = (int(n) for n in region)
+    # A box without pixels would be cut out of somewhere else.
+    empty = min(height, width) < 1
+    if empty or min(row, column) < 0 or row + height > shape[0] or column + width > shape[1]:
+        raise ValueError(
+            f"region is {(row, column, height, width)} and the image {shape[0]}x{shape[1]}; a box "
+            "is inside it: pass row, column, height and width in pixels"
+        )
+    return row, column, height, width
 
 
 def _as_kernel(psf: np.ndarray | jax.Array, shape: tuple[int, ...]) -> np.ndarray:
@@ -177,7 +221,7 @@ def _as_floats(image: np.ndarray | jax.Array) -> np.ndarray:
 # ---- the kernel
 
 
-def _unaided(gray: np.ndarray, say: Callable[[str], None]) -> _Found | str:
+def _unaided(gray: np.ndarray, region: Region, say: Callable[[str], None]) -> _Found | str:
     """The kernel from nothing but the image, or why there is none."""
     say("telling the type of the blur")
     kind = blur_type.estimate(gray)
@@ -187,27 +231,30 @@ def _unaided(gray: np.ndarray, say: Callable[[str], None]) -> _Found | str:
             return f"it looks sharp (probability {sure:.2f}); pass a size to deblur it anyhow"
         if kind.label in ("gaussian", "defocus"):
             found = _parametric(kind, sure)
-            if sure >= _SURE or _sparser(gray, found.kernel):
+            if sure >= _SURE or _sparser(gray, found.kernel, region):
                 return found
     say("telling the size of the kernel")
     extent = kernel_size.estimate(gray)
     if extent.status != "ok":
         return f"{extent.status}; pass a size or a psf"
-    sizes = _sizes(extent, gray.shape)
+    boxed = isinstance(region, tuple)
+    shape = tuple(region[2:]) if isinstance(region, tuple) else gray.shape
+    sizes = _sizes(extent, shape)
     if not sizes:
+        seen = "a region" if boxed else "an image"
         return (
-            f"a kernel of {extent.size} px cannot be seen in an image of {gray.shape[0]}x"
-            f"{gray.shape[1]}; pass a psf"
+            f"a kernel of {extent.size} px cannot be seen in {seen} of {shape[0]}x{shape[1]}; pass "
+            f"{'a larger one' if boxed else 'a psf'}"
         )
     candidates = []
     for side in sizes:
         say(f"estimating a kernel of {side} px")
-        candidates.append(_blind(gray, side, f"blind, size {side} px by kernel_size"))
+        candidates.append(_blind(gray, side, region, f"blind, size {side} px by kernel_size"))
     if kind.status == "ok" and kind.label == "motion" and sure >= _PLAIN:
         candidates.append(_parametric(kind, sure))
     if len(candidates) == 1:
         return candidates[0]
-    best = candidates[_best(gray, [c.kernel for c in candidates])]
+    best = candidates[_best(gray, [c.kernel for c in candidates], region)]
     return best._replace(path=f"{best.path}, best of {len(candidates)}")
 
 
@@ -219,11 +266,11 @@ def _parametric(kind: blur_type.Estimate, sure: float) -> _Found:
     return _Found(kernel, f"{blur_phrase(kind.label, kind.parameters)}, by blur_type", sure)
 
 
-def _sparser(gray: np.ndarray, kernel: np.ndarray) -> bool:
+def _sparser(gray: np.ndarray, kernel: np.ndarray, region: Region) -> bool:
     """Whether what a kernel restores has sparser gradients than the image."""
     pixel = np.zeros_like(kernel)
     pixel[kernel.shape[0] // 2, kernel.shape[1] // 2] = 1
-    window = jnp.asarray(_window(gray, kernel.shape[-1]))
+    window = jnp.asarray(_window(gray, kernel.shape[-1], region)[0])
     both = deconvolution.judge(window, jnp.asarray(np.stack([kernel, pixel]))).sparseness
     return float(both[0]) < _SPARSER * float(both[1])
 
@@ -239,24 +286,40 @@ def _sizes(extent: kernel_size.Estimate, shape: tuple[int, ...]) -> list[int]:
     return sorted({side for side in tried if side}) or fitting[-1:]
 
 
-def _blind(gray: np.ndarray, size: int, path: str) -> _Found:
-    window = _window(gray, size)
+def _blind(gray: np.ndarray, size: int, region: Region, path: str) -> _Found:
+    if region == "auto":
+        several = regions.estimate_kernel(gray, size=size, window=_side(size))
+        # In a smaller or a flat image there is nothing to choose.
+        if several.status == "ok":
+            boxes = tuple((r, c, h, w) for r, c, h, w in several.boxes.tolist())
+            path = f"{path}, {len(boxes)} window{'s' if len(boxes) > 1 else ''} by region"
+            return _Found(several.kernel, path, several.agreement, boxes)
+    window, box = _window(gray, size, region)
     found = jax.device_get(deconvolution.estimate_kernel(jnp.asarray(window), size=size))
-    return _Found(found.kernel, path, float(found.agreement))
+    return _Found(found.kernel, path, float(found.agreement), (box,))
 
 
-def _window(gray: np.ndarray, size: int) -> np.ndarray:
-    """The part of the image that the kernel is estimated from."""
-    sides = [min(n, max(_WINDOW, 4 * size)) for n in gray.shape]
-    side = min(sides)
-    if tuple(sides) != gray.shape:
-        _, corner = _most_varied(gray, side)
-        rows, columns = (
-            slice(min(at, n - keep), min(at, n - keep) + keep)
-            for at, n, keep in zip(np.asarray(corner).tolist(), gray.shape, sides, strict=True)
-        )
-        gray = gray[rows, columns]
-    return gray
+def _side(size: int) -> int:
+    """Of the windows that region chooses."""
+    return max(regions.WINDOW, _ROOM * size)
+
+
+def _window(gray: np.ndarray, size: int, region: Region = None) -> tuple[np.ndarray, Box]:
+    """The part of the image that kernels are judged in, and estimated from where no windows are
+    chosen; and its box."""
+    if isinstance(region, tuple):
+        box = region
+    else:
+        sides = [min(n, max(_WINDOW, _ROOM * size)) for n in gray.shape]
+        row, column = (0, 0)
+        if tuple(sides) != gray.shape:
+            corner = np.asarray(_most_varied(gray, min(sides))[1]).tolist()
+            row, column = (
+                min(at, n - k) for at, n, k in zip(corner, gray.shape, sides, strict=True)
+            )
+        box = (row, column, sides[0], sides[1])
+    row, column, height, width = box
+    return gray[row : row + height, column : column + width], box
 
 
 def _most_varied(gray: np.ndarray, side: int) -> tuple[jax.Array, jax.Array]:
@@ -264,10 +327,10 @@ def _most_varied(gray: np.ndarray, side: int) -> tuple[jax.Array, jax.Array]:
     return features.distinct_patch(jnp.asarray(slopes), size=side - 1, stride=32)
 
 
-def _best(gray: np.ndarray, candidates: list[np.ndarray]) -> int:
+def _best(gray: np.ndarray, candidates: list[np.ndarray], region: Region) -> int:
     """The index of the kernel that suits a part of the image best."""
     largest = max(kernel.shape[-1] for kernel in candidates)
-    window = jnp.asarray(_window(gray, largest))
+    window = jnp.asarray(_window(gray, largest, region)[0])
     alike = np.stack([np.pad(k, (largest - k.shape[-1]) // 2) for k in candidates])
     return int(np.argmin(deconvolution.judge(window, jnp.asarray(alike)).scores))
 

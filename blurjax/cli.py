@@ -42,7 +42,7 @@ class Failure(Exception):
 @dataclass(frozen=True)
 class Analyze:
     """Tell what blur is in images: its type, its parameters, where how much, what is sharp, how
-    large the kernel of a motion is, and how sure that is.
+    large the kernel of a motion is, where a kernel is estimated best, and how sure that is.
 
     Example: blurjax analyze photo.jpg holiday/ --out answers
     """
@@ -64,7 +64,7 @@ class Analyze:
         tyro.conf.arg(metavar="[SYSTEM=]FILE", help_behavior_hint="(repeatable)"),
     ] = ()
     """Weights (.npz) or a training checkpoint instead of the shipped ones, for SYSTEM blur_type,
-    sigma_map, sharpness or kernel_size; without SYSTEM for the blur type."""
+    sigma_map, sharpness, kernel_size or region; without SYSTEM for the blur type."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,10 @@ class Deblur:
     """The blur, where it is known: gaussian:SIGMA, motion:LENGTH,ANGLE or defocus:RADIUS, in pixels
     and in degrees counter-clockwise from the horizontal; or a file of a kernel (.png, .npy,
     .mat)."""
+    region: Annotated[str | None, tyro.conf.arg(metavar="BOX", help_behavior_hint="")] = None
+    """What the kernel is estimated from: auto, the four windows that look best for it; or
+    ROW,COLUMN,HEIGHT,WIDTH in pixels. By default the part with the most varied gradients, up to 512
+    pixels a side."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """The PNG, JPEG or TIFF file to write; by default IMAGE's name with _deblurred, beside it."""
     solver: Annotated[
@@ -356,6 +360,7 @@ def _answer(file: Path, weights: dict[str, Path], place: _Place | None) -> _Answ
         f"  sigma map: {_analyze.sigma_phrase(analysis.sigma_map)}",
         f"  sharpness: {_analyze.sharpness_phrase(analysis.sharpness)}",
         f"  motion kernel: {_analyze.kernel_size_phrase(analysis.kernel_size)}",
+        f"  best region: {_analyze.region_phrase(analysis.region)}",
     ]
     return _Answer(entry, "\n".join(lines), "")
 
@@ -493,6 +498,7 @@ def _deblur(arguments: Deblur) -> int:
 
     began = time.perf_counter()
     _check_choices(arguments)
+    region = _parse_region(arguments.region)
     blur = None if arguments.psf is None else _parse_psf(arguments.psf)
     file, out = arguments.image, arguments.out
     try:
@@ -512,6 +518,7 @@ def _deblur(arguments: Deblur) -> int:
                 image,
                 size=arguments.size,
                 psf=None if psf is None else psf.values,
+                region=region,
                 solver=arguments.solver,
                 weight=arguments.weight,
                 suppress_ringing=arguments.suppress_ringing,
@@ -532,6 +539,7 @@ def _deblur(arguments: Deblur) -> int:
             "size": found.size,
             "confidence": found.confidence,
             "given": psf is not None,
+            "boxes": [dict(zip(_BOX, box, strict=True)) for box in found.boxes],
             "bits": bits,
             "seconds": round(seconds, 2),
         }
@@ -556,10 +564,27 @@ def _check_choices(arguments: Deblur) -> None:
     if size is not None and (size < 3 or size % 2 == 0):
         odd = max(3, size + 1)
         raise Failure(f"--size is {size}; a kernel has an odd side, 3 or more, such as {odd}", 2)
+    if arguments.region is not None and arguments.psf is not None:
+        raise Failure("--region is where a kernel is looked for, and --psf gives it; leave one", 2)
     if weight is not None and not 0 < weight < math.inf:
         raise Failure(f"--weight is {weight}; it must be finite and above 0", 2)
     if weight is not None and arguments.solver == "richardson_lucy":
         raise Failure("--weight is for a prior, and richardson_lucy has none; leave it out", 2)
+
+
+_BOX = ("row", "column", "height", "width")
+
+
+def _parse_region(text: str | None) -> str | tuple[int, int, int, int] | None:
+    if text is None or text == "auto":
+        return text
+    try:
+        row, column, height, width = (int(part) for part in text.split(","))
+    except ValueError:
+        raise Failure(
+            f"--region is {text!r}; give auto, or ROW,COLUMN,HEIGHT,WIDTH in whole pixels", 2
+        ) from None
+    return row, column, height, width
 
 
 @contextlib.contextmanager

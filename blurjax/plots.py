@@ -12,11 +12,12 @@ import uuid
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from blurjax import blur_type, images, kernel_size, psf
+from blurjax import blur_type, images, kernel_size, psf, region
 from blurjax._analyze import (
     Analysis,
     blur_phrase,
@@ -38,6 +39,7 @@ __all__ = [
     "COLOURS",
     "Blur",
     "Deblurred",
+    "Selected",
     "analysis",
     "comparison",
     "confusion",
@@ -60,6 +62,7 @@ __all__ = [
     "size_sheet",
     "success_curve",
     "threshold_curves",
+    "window_sheet",
 ]
 
 COLOURS = {"gaussian": "#0072B2", "motion": "#D55E00", "defocus": "#009E73"}
@@ -103,10 +106,11 @@ def analysis(
 ) -> "matplotlib.figure.Figure":
     """An image and what `blurjax.analyze` says about it (host).
 
-    Above the image in gray, with the patches that voted in the colour of their vote, and what is
-    sharp in it, outlined, the rest dimmed. Below the sigma map over it, uncoloured where it is not
-    known; the probability of each answer; the estimated PSF or the reason why there is none; and a
-    box as wide and high as the kernel is if motion made it, in the band in which its edges may lie.
+    Above the image in gray, with the patches that voted in the colour of their vote and the window
+    in which a kernel is estimated best, if there is one, and what is sharp in it, outlined, the
+    rest dimmed. Below the sigma map over it, uncoloured where it is not known; the probability of
+    each answer; the estimated PSF or the reason why there is none; and a box as wide and high as
+    the kernel is if motion made it, in the band in which its edges may lie.
 
     Args:
         image: (H, W) or (H, W, 3), in [0, 1].
@@ -120,7 +124,9 @@ def analysis(
     height, width = image.shape[:2]
     figure = _figure(13, 0.8 + 2 * min(max(1 + 5.2 * height / width, 4.4), 5.4))
     grid = figure.add_gridspec(2, 2)
-    _draw_votes(figure, figure.add_subplot(grid[0, 0]), image, estimate, title)
+    axes = figure.add_subplot(grid[0, 0])
+    _draw_votes(figure, axes, image, estimate, title)
+    _draw_region(axes, width, analysis.region)
     axes, seen = figure.add_subplot(grid[0, 1]), analysis.sharpness
     if seen.status == "ok":
         _draw_sharpness(axes, image, seen.sharpness)
@@ -687,6 +693,35 @@ def _draw_votes(
             ncols=3,
             frameon=False,
         )
+
+
+def _draw_region(axes: "matplotlib.axes.Axes", width: int, estimate: region.Estimate) -> None:
+    """The best window, on an image so many pixels wide; nothing where there is none."""
+    from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
+
+    if estimate.status != "ok":
+        return
+    top, left, high, wide = (float(x) for x in estimate.boxes[0])
+    # Seen on every colour, and above the patches.
+    frame = Rectangle(
+        (left - 0.5, top - 0.5), wide, high, fill=False, edgecolor="white", linewidth=1.2, zorder=2
+    )
+    frame.set_path_effects([withStroke(linewidth=3, foreground="black")])
+    axes.add_patch(frame)
+    # On a large image the window is narrower than its label, which then needs room beside it.
+    rightmost = left + wide / 2 > width / 2
+    axes.annotate(
+        f"best region, {percent(float(estimate.scores[0]))}",
+        (left - 0.5 + (wide if rightmost else 0), top - 0.5),
+        xytext=(-4 if rightmost else 4, -4),
+        textcoords="offset points",
+        ha="right" if rightmost else "left",
+        va="top",
+        color="white",
+        fontsize=9,
+        path_effects=[withStroke(linewidth=2, foreground="black")],
+    )
 
 
 def _draw_probabilities(axes: "matplotlib.axes.Axes", estimate: blur_type.Estimate) -> None:
@@ -1458,18 +1493,8 @@ def deblurring_sheet(rows: Sequence[Deblurred], *, title: str = "") -> "matplotl
             if kernel is None:
                 _draw_text(axes, missing, width=12)
                 continue
-            edge = kernel.shape[-1] / 2
-            axes.imshow(
-                kernel,
-                cmap="gray",
-                vmin=0,
-                extent=(-edge, edge, edge, -edge),
-                interpolation="nearest",
-            )
-            axes.set(xlim=(-span / 2, span / 2), ylim=(span / 2, -span / 2), facecolor="black")
+            _draw_kernel(axes, kernel, span)
             axes.set_xlabel("column (px)", fontsize=8)
-            axes.locator_params(integer=True, nbins=3)
-            axes.tick_params(labelsize=7)
     for axes, name in zip(grid[0], (*names, *kernel_names), strict=True):
         axes.set_title(name, fontsize=9)
     figure.suptitle(
@@ -1524,3 +1549,172 @@ def success_curve(
     axes.set_title(f"{title}\nn = {number} images".strip(), fontsize=11, parse_math=False)
     figure.legend(loc="outside right upper", fontsize=8)
     return figure
+
+
+def _draw_kernel(axes: "matplotlib.axes.Axes", kernel: np.ndarray, span: int) -> None:
+    """A kernel (k, k) as bright as it gets, in the middle of a square so many pixels wide."""
+    edge = kernel.shape[-1] / 2
+    axes.imshow(
+        kernel,
+        cmap="gray",
+        vmin=0,
+        extent=(-edge, edge, edge, -edge),
+        interpolation="nearest",
+    )
+    axes.set(xlim=(-span / 2, span / 2), ylim=(span / 2, -span / 2), facecolor="black")
+    axes.locator_params(integer=True, nbins=3)
+    axes.tick_params(labelsize=7)
+
+
+# What the last kernel of a row is called.
+_TRUE = "true kernel"
+
+
+class Selected(NamedTuple):
+    """One row of `window_sheet`."""
+
+    caption: str
+    blurred: ArrayLike
+    """(H, W) in [0, 1]."""
+    boxes: Mapping[str, Sequence[float]]
+    """Of each name the window: row, column, height and width in pixels. What was found without a
+    window, in the whole image say, has none."""
+    kernels: Mapping[str, ArrayLike]
+    """Of each name the kernel (k, k) that was found."""
+    truth: ArrayLike | None
+    """(l, l), the true kernel; None if nobody knows it."""
+    notes: Mapping[str, str] = MappingProxyType({})
+    """Below the kernels of these names: how similar they are to the true one, say."""
+    scored: region.Estimate | None = None
+    """Whose grid of windows is shown, each as a dot at its centre in the colour of its score."""
+
+
+def window_sheet(rows: Sequence[Selected], *, title: str = "") -> "matplotlib.figure.Figure":
+    """Windows of blurred photographs, and the kernels found in them (host).
+
+    Args:
+        rows: at least one.
+        title: above them all.
+
+    Returns:
+        The figure: a row for each photograph; the windows on it, a colour for each name, those at
+        one place one inside the other, and the scores of a grid of them; then the kernels, framed
+        in that colour, and the true one, all of a row to one scale, each as bright as it gets.
+
+    Raises:
+        ValueError: no row, or one without a kernel.
+    """
+    if not rows or not all(row.kernels for row in rows):
+        raise ValueError(f"{len(rows)} rows of windows; pass at least one, each with a kernel")
+    from matplotlib.patches import Patch
+
+    names = list(dict.fromkeys(name for row in rows for name in (*row.kernels, *row.boxes)))
+    boxed = [name for name in names if any(name in row.boxes for row in rows)]
+    styles = {
+        name: {"edgecolor": line["color"], "linestyle": line["linestyle"]}
+        for name, line in zip(boxed, map(_line, range(len(boxed))), strict=True)
+    }
+    pictures = [np.asarray(row.blurred, np.float32) for row in rows]
+    heights = [min(max(p.shape[0] / p.shape[1], 0.4), 1.6) for p in pictures]
+    # Beside a photograph there is room for two lines of kernels.
+    count = len(names) + 1
+    lines = 2 if count > 6 else 1
+    columns = math.ceil(count / lines)
+    wide, narrow = 3.4, 1.5
+    figure = _figure(wide + narrow * columns, (wide + 0.2) * sum(heights) + 1.2)
+    grid = figure.add_gridspec(
+        len(rows) * lines,
+        columns + 1,
+        width_ratios=(wide / narrow, *[1] * columns),
+        height_ratios=np.repeat(heights, lines),
+    )
+    for number, (row, picture) in enumerate(zip(rows, pictures, strict=True)):
+        first = number * lines
+        height, width = picture.shape
+        axes = figure.add_subplot(grid[first : first + lines, 0])
+        _draw_image(axes, picture)
+        _draw_boxes(axes, row.boxes, styles)
+        if row.scored is not None and row.scored.status == "ok":
+            _draw_scores(figure, axes, row.scored)
+        axes.set(xticks=[], yticks=[], xlabel="")
+        axes.set_title("blurred", fontsize=8)
+        axes.set_ylabel(
+            f"{_filled(row.caption, 40)}\n{width} x {height} px", fontsize=7, parse_math=False
+        )
+        shown = {name: row.kernels.get(name) for name in names} | {_TRUE: row.truth}
+        kernels = {n: None if k is None else np.asarray(k, np.float32) for n, k in shown.items()}
+        span = max(k.shape[-1] for k in kernels.values() if k is not None)
+        for place, (name, kernel) in enumerate(kernels.items()):
+            line, column = divmod(place, columns)
+            axes = figure.add_subplot(grid[first + line, 1 + column])
+            axes.set_title(name, fontsize=8, parse_math=False)
+            if kernel is None:
+                _draw_text(axes, "not known" if name == _TRUE else "none", width=12)
+                continue
+            _draw_kernel(axes, kernel, span)
+            note = f"column (px)\n{row.notes.get(name, '')}".strip()
+            axes.set_xlabel(note, fontsize=7, parse_math=False)
+            if name in styles:
+                for spine in axes.spines.values():
+                    spine.set(linewidth=2, **styles[name])
+    handles = [
+        Patch(fill=False, linewidth=1.8, label=name, **style) for name, style in styles.items()
+    ]
+    if handles:
+        figure.legend(
+            handles=handles, loc="outside lower center", ncols=min(len(handles), 6), fontsize=8
+        )
+    figure.suptitle(
+        f"{title}\nshown: n = {len(rows)} image{'s' if len(rows) > 1 else ''}".strip(),
+        fontsize=11,
+        parse_math=False,
+    )
+    return figure
+
+
+def _draw_scores(
+    figure: "matplotlib.figure.Figure", axes: "matplotlib.axes.Axes", estimate: region.Estimate
+) -> None:
+    """How good every window of a grid is, at its centre, with the bar of the colours."""
+    row, column, height, width = np.moveaxis(estimate.map_boxes, -1, 0).reshape(4, -1)
+    dots = axes.scatter(
+        column + (width - 1) / 2,
+        row + (height - 1) / 2,
+        c=estimate.score_map.ravel(),
+        s=22,
+        vmin=0,
+        vmax=1,
+        edgecolors="white",
+        linewidths=0.6,
+        zorder=3,
+    )
+    bar = figure.colorbar(dots, ax=axes, location="bottom", shrink=0.8, aspect=30)
+    bar.set_label("score of the window about each dot", fontsize=7)
+    bar.ax.tick_params(labelsize=7)
+
+
+def _draw_boxes(
+    axes: "matplotlib.axes.Axes",
+    boxes: Mapping[str, Sequence[float]],
+    styles: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Windows (row, column, height, width), each in the style of its name."""
+    from matplotlib.patches import Rectangle
+
+    there: dict[tuple[float, ...], int] = {}
+    for name, box in boxes.items():
+        place = tuple(float(x) for x in box)
+        row, column, height, width = place
+        # One on top of the other only the last would be seen.
+        inset = 0.025 * min(height, width) * there.get(place, 0)
+        there[place] = there.get(place, 0) + 1
+        axes.add_patch(
+            Rectangle(
+                (column - 0.5 + inset, row - 0.5 + inset),
+                width - 2 * inset,
+                height - 2 * inset,
+                fill=False,
+                linewidth=1.8,
+                **styles[name],
+            )
+        )

@@ -16,6 +16,7 @@ from eval import (
     deblurring,
     fit_blind,
     kernel_size,
+    region,
     sharpness,
     sigma_map,
 )
@@ -31,6 +32,7 @@ def main() -> int:
         "deblurring": deblurring.evaluate,
         "fit_blind": fit_blind.evaluate,
         "kernel_size": kernel_size.evaluate,
+        "region": region.evaluate,
         "sharpness": sharpness.evaluate,
         "sigma_map": sigma_map.evaluate,
     }

@@ -156,6 +156,25 @@ def kernel_size_stand_in(monkeypatch, tmp_path):
 
 
 @pytest.fixture
+def region_stand_in(monkeypatch, tmp_path):
+    """A weights file for region whose network says that a good kernel is estimated the likelier,
+    the further to the right a window is; at the right edge with 63 %."""
+    from blurjax import region, weights
+    from blurjax.region import _estimate
+
+    def rising(gray, corners, variables, config, *, size=region.WINDOW):
+        return (0.63 * (corners[:, 1] + size) / gray.shape[1]).astype(np.float32)
+
+    monkeypatch.setattr(_estimate, "scores", rising)
+    return weights.save(
+        tmp_path / "weights" / "region.npz",
+        {"params": {"none": np.zeros(1)}},
+        region.Config(),
+        {"note": "no network"},
+    )
+
+
+@pytest.fixture
 def sharpness_stand_in(monkeypatch, tmp_path):
     """A weights file for sharpness whose network sees it rise from 0 at the left to 1 at the
     right: where only what is made of the map matters."""

@@ -7,22 +7,24 @@ import numpy as np
 import pytest
 
 import blurjax
-from blurjax import _analyze, blur_type, kernel_size, sharpness, sigma_map, weights
+from blurjax import _analyze, blur_type, kernel_size, region, sharpness, sigma_map, weights
 
 
 @pytest.fixture
 def texture():
-    return np.random.default_rng(0).uniform(size=(128, 160)).astype(np.float32)
+    # As high as the windows that region looks at.
+    return np.random.default_rng(0).uniform(size=(228, 256)).astype(np.float32)
 
 
 @pytest.fixture
-def chosen(stand_in, sigma_stand_in, sharpness_stand_in, kernel_size_stand_in):
+def chosen(stand_in, sigma_stand_in, sharpness_stand_in, kernel_size_stand_in, region_stand_in):
     """Weights for every system."""
     return {
         "blur_type": stand_in,
         "sigma_map": sigma_stand_in,
         "sharpness": sharpness_stand_in,
         "kernel_size": kernel_size_stand_in,
+        "region": region_stand_in,
     }
 
 
@@ -47,6 +49,13 @@ def kernel_of(width, height):
     return kernel_size.Estimate("ok", width, height, interval, 15)
 
 
+def window_at(row, column, score=0.63):
+    """An estimate of the best window, the only one."""
+    box = np.array([[row, column, 228, 228]])
+    scores = np.float32([score])
+    return region.Estimate("ok", box, scores, scores[None], box[None])
+
+
 def made_up(label, parameters):
     return _analyze.Analysis(
         blur_type.Estimate(
@@ -63,6 +72,7 @@ def made_up(label, parameters):
         sigmas(True),
         sharp_in(0.38),
         kernel_of(13.4, 8.1),
+        window_at(120, 40),
     )
 
 
@@ -76,6 +86,8 @@ def test_a_textured_image_gets_an_answer(chosen, texture, colour):
     assert analysis.sharpness.sharp_fraction == 0.5
     # Exact in float32 only.
     assert (analysis.kernel_size.width, analysis.kernel_size.height) == pytest.approx((13.4, 8.1))
+    assert analysis.region.boxes.tolist() == [[0, 28, 228, 228]]
+    assert analysis.region.scores[0] == pytest.approx(0.63)
     assert analysis.sigma_map.sigma.shape == texture.shape and analysis.sigma_map.valid.all()
     assert estimate.label in blur_type.LABELS
     np.testing.assert_allclose(estimate.probabilities.sum(), 1)
@@ -91,7 +103,7 @@ def test_the_same_image_as_integers_gets_the_same_answer(chosen, texture):
 
 
 @pytest.mark.parametrize(
-    ("shape", "reason"), [((20, 200), "20x200 pixels"), ((130, 130), "too little texture")]
+    ("shape", "reason"), [((20, 200), "20x200 pixels"), ((230, 230), "too little texture")]
 )
 def test_no_answer_comes_with_its_reason(chosen, shape, reason):
     image = np.full(shape, 0.5, np.float32)
@@ -100,6 +112,7 @@ def test_no_answer_comes_with_its_reason(chosen, shape, reason):
     rows = _analyze.summary(analysis)
     assert rows["sharpness"]["sharp_fraction"] is None
     assert rows["kernel_size"]["width"]["value"] is rows["kernel_size"]["size"] is None
+    assert rows["region"]["box"] is rows["region"]["score"] is None
     # NaN is no JSON.
     json.dumps(rows, allow_nan=False)
     row = rows["blur_type"]
@@ -117,7 +130,8 @@ def test_what_is_no_image_is_refused(chosen, image):
 def test_a_system_without_an_answer_does_not_stop_the_others(chosen, texture):
     analysis = blurjax.analyze(texture[:40], weights=chosen)
     assert "blur_type needs at least 64x64" in analysis.blur_type.status
-    assert "40x160 pixels; kernel_size needs at least 128x128" in analysis.kernel_size.status
+    assert "40x256 pixels; kernel_size needs at least 128x128" in analysis.kernel_size.status
+    assert "40x256 pixels; region needs at least 228x228" in analysis.region.status
     assert analysis.sigma_map.status == analysis.sharpness.status == "ok"
     assert _analyze.MIN_SIZE == sigma_map.MIN_SIZE == sharpness.MIN_SIZE == 32
 
@@ -209,6 +223,26 @@ def test_kernel_size_in_words(size, shown):
 def test_an_interval_within_a_pixel_is_one_number():
     found = kernel_of(5.0, 8.0)._replace(interval={"width": (4.6, 5.4), "height": (1.0, 1.2)})
     assert _analyze.interval_phrase(found) == "80 % within 5 x 1"
+
+
+def test_summary_of_a_region_is_its_best_window():
+    found = window_at(120, 40, 0.5)
+    more = found._replace(boxes=np.repeat(found.boxes, 2, axis=0), scores=np.float32([0.5, 0.25]))
+    for one in (found, more):
+        row = json.loads(json.dumps(_analyze._region_summary(one), allow_nan=False))
+        assert row == {
+            "status": "ok",
+            "box": {"row": 120, "column": 40, "height": 228, "width": 228, "unit": "pixel"},
+            "score": 0.5,
+        }
+
+
+@pytest.mark.parametrize(("score", "shown"), [(0.63, "63 %"), (1.0, "> 99 %")])
+def test_region_in_words(score, shown):
+    found = window_at(120, 40, score)
+    expected = f"228x228 px at row 120, column 40 (a good kernel there: {shown})"
+    assert _analyze.region_phrase(found) == expected
+    assert _analyze.region_phrase(found._replace(status="too small")) == "too small"
 
 
 def test_every_system_has_a_summary():

@@ -20,10 +20,14 @@ from blurjax import blur_type, cli, data, images, imaging, psf, weights
 
 RNG = np.random.default_rng(7)
 TEXTURE = RNG.integers(0, 256, (128, 160, 3)).astype(np.uint8)
+# Large enough for every system.
+LARGE = np.tile(TEXTURE, (2, 2, 1))
 
 
 @pytest.fixture
-def analyze(stand_in, sigma_stand_in, sharpness_stand_in, kernel_size_stand_in, capsys):
+def analyze(
+    stand_in, sigma_stand_in, sharpness_stand_in, kernel_size_stand_in, region_stand_in, capsys
+):
     """Runs `blurjax analyze` with those weights: exit status, stdout, stderr."""
 
     def run(*arguments):
@@ -31,6 +35,7 @@ def analyze(stand_in, sigma_stand_in, sharpness_stand_in, kernel_size_stand_in, 
             f"sigma_map={sigma_stand_in}",
             f"sharpness={sharpness_stand_in}",
             f"kernel_size={kernel_size_stand_in}",
+            f"region={region_stand_in}",
         )
         chosen = [part for one in (str(stand_in), *others) for part in ("--weights", one)]
         status = cli.main(["analyze", *chosen, *map(str, arguments)])
@@ -148,13 +153,14 @@ def test_every_kind_of_file_gets_an_answer(tmp_path, analyze, name):
     assert entry["sharpness"] == {"status": "ok", "sharp_fraction": 0.5}
     assert entry["kernel_size"]["status"] == "ok" and entry["kernel_size"]["size"] == 15
     assert entry["kernel_size"]["width"]["value"] == pytest.approx(13.4)
+    assert entry["region"]["box"] is entry["region"]["score"] is None
 
 
 def test_text_names_file_type_parameters_and_patches(tmp_path, analyze):
     file = picture(tmp_path / "a.png")
     status, out, err = analyze(file)
     assert (status, err) == (0, "")
-    answer, parameters, sigma, sharp, kernel = out.splitlines()
+    answer, parameters, sigma, sharp, kernel, region = out.splitlines()
     assert answer.startswith(f"{file}: ")
     label, probability = answer.removeprefix(f"{file}: ").split(", ")
     assert label in blur_type.LABELS
@@ -165,6 +171,20 @@ def test_text_names_file_type_parameters_and_patches(tmp_path, analyze):
     )
     assert sharp == "  sharpness: 50 % of the pixels are sharp"
     assert kernel == "  motion kernel: 13.4 x 8.1 px (width x height; 80 % within 12-15 x 7-10)"
+    # Not even large enough for a window; the others go on.
+    assert region == "  best region: image is 128x160 pixels; region needs at least 228x228"
+
+
+def test_the_best_region_is_said_and_reported(tmp_path, analyze):
+    file, out_dir = picture(tmp_path / "large.png", LARGE), tmp_path / "out"
+    status, out, err = analyze(file, "--out", out_dir)
+    assert (status, err) == (0, "")
+    line = "  best region: 228x228 px at row 0, column 92 (a good kernel there: 63 %)"
+    assert line in out.splitlines()
+    (entry,) = json.loads((out_dir / "report.json").read_text())
+    box = {"row": 0, "column": 92, "height": 228, "width": 228, "unit": "pixel"}
+    assert entry["region"] == {"status": "ok", "box": box, "score": pytest.approx(0.63)}
+    assert (out_dir / "large.png").exists()
 
 
 def test_a_folder_means_every_image_in_it(tmp_path, analyze):
@@ -176,21 +196,22 @@ def test_a_folder_means_every_image_in_it(tmp_path, analyze):
 
 
 def test_too_little_texture_is_an_answer(tmp_path, analyze):
-    file = picture(tmp_path / "flat.png", np.full((130, 130), 128, np.uint8))
+    file = picture(tmp_path / "flat.png", np.full((230, 230), 128, np.uint8))
     status, out, err = analyze(file)
     assert (status, err) == (0, "")
-    assert out.startswith(f"{file}: blur type unknown\n") and out.count("too little texture") == 4
+    assert out.startswith(f"{file}: blur type unknown\n") and out.count("too little texture") == 5
 
 
 def test_an_image_too_small_for_one_system_is_answered_by_the_others(tmp_path, analyze):
     file = picture(tmp_path / "small.png", TEXTURE[:40, :50])
     status, out, err = analyze(file)
     assert (status, err) == (0, "")
-    first, reason, sigma, sharp, kernel = out.splitlines()
+    first, reason, sigma, sharp, kernel, region = out.splitlines()
     assert first == f"{file}: blur type unknown"
     assert "40x50 pixels; blur_type needs at least 64x64" in reason
     assert "known in" in sigma and "of the pixels are sharp" in sharp
     assert "40x50 pixels; kernel_size needs at least 128x128" in kernel
+    assert "40x50 pixels; region needs at least 228x228" in region
 
 
 def test_sixteen_bit_colour_is_read(tmp_path, analyze):
@@ -212,7 +233,7 @@ def test_a_warning_of_the_reader_is_a_line_and_no_error(tmp_path, analyze, monke
 
 
 def test_shipped_weights_recognise_uniform_motion_blur(
-    tmp_path, capsys, sigma_stand_in, sharpness_stand_in, kernel_size_stand_in
+    tmp_path, capsys, sigma_stand_in, sharpness_stand_in, kernel_size_stand_in, region_stand_in
 ):
     """With the shipped weights: a real photograph, blurred by a motion of known length."""
     photograph, file = data.embedded_path("coffee.png"), tmp_path / "moved.png"
@@ -222,6 +243,7 @@ def test_shipped_weights_recognise_uniform_motion_blur(
         f"sigma_map={sigma_stand_in}",
         f"sharpness={sharpness_stand_in}",
         f"kernel_size={kernel_size_stand_in}",
+        f"region={region_stand_in}",
     )
     chosen = [part for one in others for part in ("--weights", one)]
     assert cli.main(["analyze", str(file), "--json", *chosen]) == 0
@@ -287,7 +309,7 @@ def test_the_others_are_still_analysed_and_keep_their_order(tmp_path, analyze):
     assert entries == json.loads((out_dir / "report.json").read_text())
     for entry, kind in zip(entries[1:-1], BROKEN, strict=True):
         if kind == "tiny":
-            for system in ("blur_type", "sigma_map", "sharpness", "kernel_size"):
+            for system in ("blur_type", "sigma_map", "sharpness", "kernel_size", "region"):
                 assert BROKEN[kind] in entry[system]["status"]
         else:
             assert BROKEN[kind] in entry["error"] and "blur_type" not in entry
@@ -305,13 +327,20 @@ def test_weights_that_cannot_be_read(tmp_path, capsys, kind):
 
 
 def test_weights_are_named_by_their_system(
-    tmp_path, capsys, stand_in, sigma_stand_in, sharpness_stand_in, kernel_size_stand_in
+    tmp_path,
+    capsys,
+    stand_in,
+    sigma_stand_in,
+    sharpness_stand_in,
+    kernel_size_stand_in,
+    region_stand_in,
 ):
     every = {
         "blur_type": stand_in,
         "sigma_map": sigma_stand_in,
         "sharpness": sharpness_stand_in,
         "kernel_size": kernel_size_stand_in,
+        "region": region_stand_in,
     }
     chosen = [part for pair in every.items() for part in ("--weights", "=".join(map(str, pair)))]
     file = str(picture(tmp_path / "a.png"))
@@ -392,6 +421,7 @@ def test_sigma_maps_are_written_with_what_is_unknown(tmp_path, analyze):
     assert sorted(path.name for path in out_dir.glob("flat*")) == ["flat.png"]
 
 
+@pytest.mark.slow
 def test_equal_stems_do_not_overwrite_one_another(tmp_path, analyze):
     names = ("one/a.png", "two/a.jpg", "two/A.tif", "a-2.png", "a_sigma.png")
     files = [picture(tmp_path / name) for name in names]
@@ -667,7 +697,8 @@ def undone(monkeypatch):
         if kernel is None:
             kernel = np.pad(np.full((3, 3), 1 / 9, np.float32), 1)
         path = "blind, size 5 px by kernel_size" if options["psf"] is None else "kernel as given"
-        return _deblur.Deblurred(1 - image, kernel, len(kernel), path, 0.72, "ok")
+        boxes = ((0, 0, 100, 90), (28, 70, 100, 90)) if options["psf"] is None else ()
+        return _deblur.Deblurred(1 - image, kernel, len(kernel), path, 0.72, "ok", boxes)
 
     monkeypatch.setattr(_deblur, "deblur", work)
     return calls
@@ -687,7 +718,8 @@ def test_deblur_writes_beside_the_image_and_says_how(tmp_path, capsys, undone):
     assert float(seconds) >= 0
     np.testing.assert_allclose(images.read(out), 1 - images.read(file), atol=0.1)
     (options,) = undone
-    assert options["size"] is options["psf"] is options["weight"] is options["progress"] is None
+    for name in ("size", "psf", "region", "weight", "progress"):
+        assert options[name] is None, name
     assert options["suppress_ringing"] is False
     assert sorted(tmp_path.iterdir()) == [file, out]
 
@@ -717,6 +749,22 @@ def test_deblur_passes_its_options_on(tmp_path, undone):
     assert out.exists()
     assert (undone[0]["size"], undone[0]["weight"]) == (9, 0.5)
     assert undone[0]["suppress_ringing"] is True
+
+
+@pytest.mark.parametrize(
+    ("spelt", "meant"),
+    [
+        ("auto", "auto"),
+        ("10,20,100,120", (10, 20, 100, 120)),
+        (" 10, 20 ,100, 120", (10, 20, 100, 120)),
+    ],
+)
+def test_deblur_takes_the_region_that_is_asked_for(tmp_path, undone, spelt, meant):
+    file = picture(tmp_path / "a.png")
+    assert deblur(file, "--region", spelt) == 0
+    assert undone[0]["region"] == meant and undone[0]["size"] is None
+    assert deblur(file, "--region", spelt, "--size", 9, "--overwrite") == 0
+    assert undone[1]["region"] == meant and undone[1]["size"] == 9
 
 
 @pytest.mark.parametrize(
@@ -765,6 +813,12 @@ def test_deblur_says_the_same_as_json(tmp_path, capsys, undone, given):
         "size": len(undone[0]["psf"]) if given else 5,
         "confidence": 0.72,
         "given": given,
+        "boxes": []
+        if given
+        else [
+            {"row": 0, "column": 0, "height": 100, "width": 90},
+            {"row": 28, "column": 70, "height": 100, "width": 90},
+        ],
         "bits": 8,
     }
     assert entry == (expected if given else {**expected, "kernel_out": str(kernel)})
@@ -811,6 +865,15 @@ def test_deblur_says_when_there_is_nothing_to_undo(tmp_path, capsys, monkeypatch
         (["--size", "1"], 2, "such as 3"),
         (["--size", "65"], 1, "a kernel of 65 is seen in no less than 130x130"),
         (["--size", "9", "--psf", "gaussian:1"], 2, "exclude each other"),
+        (["--region", "auto", "--psf", "gaussian:1"], 2, "--psf gives it; leave one"),
+        (["--region", "best"], 2, "--region is 'best'; give auto, or ROW,COLUMN,HEIGHT,WIDTH"),
+        (["--region", ""], 2, "--region is ''; give auto"),
+        (["--region", "1,2,3"], 2, "--region is '1,2,3'; give auto"),
+        (["--region", "1,2,3,4,5"], 2, "give auto"),
+        (["--region", "1,2,3,4.5"], 2, "in whole pixels"),
+        (["--size", "9", "--region", "0,0,129,50"], 1, "and the image 128x160; a box is inside it"),
+        (["--size", "9", "--region=-1,0,50,50"], 1, "a box is inside it"),
+        (["--size", "9", "--region", "0,0,17,50"], 1, "is seen in no less than 18x18"),
         (["--psf", "gaussian"], 2, "gaussian takes one number"),
         (["--psf", "nothing.png"], 2, "neither a known blur nor a file"),
         (["--psf", "defocus:100"], 1, "does not fit in 128 px"),

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 import blurjax
-from blurjax import _deblur, blur_type, data, deconvolution, imaging, kernel_size, psf
+from blurjax import (
+    _deblur,
+    blur_type,
+    data,
+    deconvolution,
+    imaging,
+    kernel_size,
+    psf,
+    region,
+)
 from blurjax.deconvolution._noise import weight_for_noise
 from blurjax.metrics import kernel_similarity
 
@@ -52,6 +61,7 @@ def test_every_solver_restores_with_a_given_kernel(scene, solver):
     assert (found.status, found.path, found.confidence) == ("ok", "kernel as given", 1.0)
     assert found.size == 7 and found.kernel.dtype == np.float32
     np.testing.assert_allclose(found.kernel, DISC, atol=1e-7)
+    assert found.boxes == ()
     assert found.image.shape == seen.shape and found.image.dtype == np.float32
     assert found.image.min() >= 0 and found.image.max() <= 1
     # 4.3 to 6.2 dB measured.
@@ -248,6 +258,7 @@ def test_a_given_size_asks_nobody(told):
     assert asked == [("kernel", (130, 150), 9)]
     assert found.path == "blind, kernel of 9 px as given" and found.size == 9
     assert found.confidence == pytest.approx(0.7)
+    assert found.boxes == ((0, 0, 130, 150),)
     assert said == ["estimating a kernel of 9 px", "deconvolving"]
     assert found.image.shape == IMAGE.shape
 
@@ -274,7 +285,7 @@ def test_a_type_that_is_sure_gives_the_kernel(told, label, parameters, expected)
     found, said = unaided()
     assert len(asked) == 1 and said[-1] == "deconvolving"
     assert found.path.startswith(label) and found.path.endswith(", by blur_type")
-    assert found.confidence == pytest.approx(0.9)
+    assert found.confidence == pytest.approx(0.9) and found.boxes == ()
     np.testing.assert_allclose(found.kernel, expected(found.size), atol=1e-6)
 
 
@@ -348,7 +359,7 @@ def test_sizes():
     assert _deblur._sizes(extent(120), wide) == [95]
     for side in (128, 131, 159):
         (size,) = _deblur._sizes(extent(150), (side, 300))
-        assert 2 * size <= min(_deblur._window(np.zeros((side, 300), np.float32), size).shape)
+        assert 2 * size <= min(_deblur._window(np.zeros((side, 300), np.float32), size)[0].shape)
     for size in _deblur._SIZES:
         assert size % 2 == 1
 
@@ -360,7 +371,9 @@ def test_the_window_is_where_most_happens():
     image = np.full((900, 1300), 0.5, np.float32)
     varied = np.random.default_rng(0).uniform(size=(150, 200))
     image[600:750, 1000:1200] = varied
-    window = _deblur._window(image, 25)
+    window, box = _deblur._window(image, 25)
+    assert box[2:] == (512, 512)
+    assert np.array_equal(window, image[box[0] : box[0] + 512, box[1] : box[1] + 512])
     assert window.shape == (512, 512)
     assert np.isin(varied.astype(np.float32), window).all()
 
@@ -377,7 +390,148 @@ def test_the_window_is_where_most_happens():
 )
 def test_windows_have_what_the_image_and_the_kernel_allow(shape, size, expected):
     image = np.random.default_rng(0).uniform(size=shape).astype(np.float32)
-    assert _deblur._window(image, size).shape == expected
+    assert _deblur._window(image, size)[0].shape == expected
+
+
+# ---- the region that is asked for
+
+
+@pytest.fixture
+def chosen(monkeypatch):
+    """Lets `region` find a kernel in two windows, or say why not; lists what it was asked."""
+    asked = []
+
+    def choose(status="ok"):
+        def estimate_kernel(gray, *, size, window):
+            asked.append((gray.shape, size, window))
+            fine = status == "ok"
+            kernel = np.pad(np.ones((3, 3), np.float32) / 9, (size - 3) // 2)
+            boxes = np.array([(0, 7, 120, 120), (10, 30, 120, 120)])
+            return region.KernelEstimate(
+                status,
+                kernel if fine else np.ones((1, 1), np.float32),
+                0.62 if fine else 0.0,
+                np.stack([kernel, kernel]) if fine else np.zeros((0, 1, 1), np.float32),
+                boxes if fine else boxes[:0],
+                np.float32([0.9, 0.8] if fine else []),
+            )
+
+        monkeypatch.setattr(region, "estimate_kernel", estimate_kernel)
+        return asked
+
+    return choose
+
+
+@pytest.mark.parametrize(("size", "window"), [(9, 228), (57, 228), (59, 236)])
+def test_the_best_windows_give_the_kernel_if_asked(told, chosen, size, window):
+    asked, others = chosen(), told()
+    found, said = unaided(size=size, region="auto")
+    assert asked == [((130, 150), size, window)] and others == []
+    assert found.path == f"blind, kernel of {size} px as given, 2 windows by region"
+    assert found.size == size and found.confidence == pytest.approx(0.62)
+    assert found.kernel.max() == pytest.approx(1 / 9)
+    assert found.boxes == ((0, 7, 120, 120), (10, 30, 120, 120))
+    assert all(type(n) is int for box in found.boxes for n in box)
+    assert said == [f"estimating a kernel of {size} px", "deconvolving"]
+
+
+def test_a_single_window_is_not_called_several(told, chosen, monkeypatch):
+    told(), chosen()
+    two = region.estimate_kernel
+
+    def one(gray, **options):
+        return two(gray, **options)._replace(boxes=np.array([(3, 4, 120, 120)]))
+
+    monkeypatch.setattr(region, "estimate_kernel", one)
+    found, _ = unaided(size=9, region="auto")
+    assert found.path.endswith(", 1 window by region") and found.boxes == ((3, 4, 120, 120),)
+
+
+def test_where_no_window_can_be_chosen_it_is_the_usual_part(told, chosen):
+    asked, others = chosen("image is 130x150 pixels; region needs at least 228x228"), told()
+    found, _ = unaided(size=9, region="auto")
+    assert len(asked) == 1 and others == [("kernel", (130, 150), 9)]
+    assert found.status == "ok" and found.path == "blind, kernel of 9 px as given"
+    assert found.confidence == pytest.approx(0.7) and found.boxes == ((0, 0, 130, 150),)
+
+
+@pytest.mark.parametrize("given", [tuple, list, np.array])
+def test_the_kernel_is_estimated_from_exactly_the_box(told, monkeypatch, given):
+    told()
+    seen, estimate_kernel = [], deconvolution.estimate_kernel
+
+    def look(window, *, size):
+        seen.append(np.asarray(window))
+        return estimate_kernel(window, size=size)
+
+    monkeypatch.setattr(deconvolution, "estimate_kernel", look)
+    part = given((10, 20, 60, 50))
+    found, _ = unaided(size=9, region=part)
+    (window,) = seen
+    luminance = IMAGE @ np.float32([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(window, luminance[10:70, 20:70], atol=1e-3)
+    assert found.boxes == ((10, 20, 60, 50),)
+    assert found.path == "blind, kernel of 9 px as given"
+    # All of the image is restored.
+    assert found.image.shape == IMAGE.shape
+    whole, _ = unaided(size=9, region=(0, 0, 130, 150))
+    assert seen[1].shape == (130, 150) and whole.boxes == ((0, 0, 130, 150),)
+
+
+def test_without_a_size_every_candidate_comes_from_the_windows(told, chosen):
+    asked = chosen()
+    others = told(kind("motion", 0.4), extent(15, 9, 23), scores=[0.5, 0.4, 0.6])
+    found, _ = unaided(region="auto")
+    assert [each[1] for each in asked] == [9, 15, 23]
+    # They are judged in the usual part.
+    assert [each[0] for each in others] == ["type", "size", "judge"]
+    assert found.path == "blind, size 15 px by kernel_size, 2 windows by region, best of 3"
+    assert found.boxes == ((0, 7, 120, 120), (10, 30, 120, 120))
+
+
+def test_without_a_size_a_box_limits_what_is_looked_for(told):
+    asked = told(kind("motion", 0.4), extent(15, 9, 40), scores=[0.4, 0.5])
+    found, _ = unaided(region=(10, 20, 40, 50))
+    # The 40 px at the end of the interval are beyond the 20 that it shows.
+    assert asked[2:] == [
+        ("kernel", (40, 50), 9),
+        ("kernel", (40, 50), 15),
+        ("judge", (40, 50), (2, 15, 15)),
+    ]
+    assert found.size == 9 and found.boxes == ((10, 20, 40, 50),)
+
+
+def test_nothing_is_done_where_the_box_shows_no_kernel(told):
+    told(kind("motion", 0.4), extent(15))
+    found, _ = unaided(region=(10, 20, 9, 50))
+    assert found.status == (
+        "a kernel of 15 px cannot be seen in a region of 9x50; pass a larger one"
+    )
+    assert found.boxes == () and found.path == "nothing to undo"
+    np.testing.assert_array_equal(found.image, IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ("best", "region is 'best'; pass 'auto', or row, column, height and width of a box"),
+        ((1, 2, 3), r"region is \(1, 2, 3\); pass 'auto', or row"),
+        ((0, 0, 131, 50), r"\(0, 0, 131, 50\) and the image 130x150; a box is inside it"),
+        ((100, 0, 40, 50), "a box is inside it"),
+        ((0, 120, 40, 40), "a box is inside it"),
+        ((-1, 0, 40, 40), "a box is inside it"),
+        ((0, -1, 40, 40), "a box is inside it"),
+        # What these cut out of an array would not be empty.
+        ((2, 0, -4, 40), "a box is inside it"),
+        ((0, 2, 40, -4), "a box is inside it"),
+        ((5, 5, 0, 40), "a box is inside it"),
+        ((0, 0, 17, 40), "a kernel of 9 is seen in no less than 18x18"),
+    ],
+)
+def test_one_sentence_for_a_region_that_is_none(part, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        blurjax.deblur(IMAGE, size=9, region=part)
+    assert "\n" not in str(caught.value)
 
 
 # ---- what it refuses

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from blurjax import _analyze, blur_type, kernel_size, plots, sharpness, sigma_map
+from blurjax import _analyze, blur_type, kernel_size, plots, region, sharpness, sigma_map
 
 PARAMETERS = {
     "gaussian": {"sigma": 2.0},
@@ -54,6 +54,16 @@ def kernel(status="ok"):
     return kernel_size.Estimate(status, 13.4, 7.5, interval, 15)
 
 
+def window(*box, status="ok"):
+    """A best window (row, column, height, width); none without one."""
+    boxes = np.array([box] if box else []).reshape(-1, 4)
+    scores = np.full(len(boxes), 0.63, np.float32)
+    return region.Estimate(status, boxes, scores, scores[None], boxes[None])
+
+
+NO_WINDOW = window(status="needs 228x228")
+
+
 def refused(reason):
     empty = np.zeros(0, int)
     return blur_type.Estimate(
@@ -86,7 +96,11 @@ def test_colours_come_in_the_order_of_the_labels():
 def test_analysis_says_what_was_found(label, shape):
     image = np.linspace(0, 1, math.prod(shape), dtype=np.float32).reshape(shape)
     answer = _analyze.Analysis(
-        estimate(label, PARAMETERS[label]), sigmas(shape[:2]), ramp(shape[:2]), kernel()
+        estimate(label, PARAMETERS[label]),
+        sigmas(shape[:2]),
+        ramp(shape[:2]),
+        kernel(),
+        window(5, 10, 50, 50),
     )
     written = words(plots.analysis(image, answer, title="photo.png"))
     assert "Sigma map: 1.5 to 1.5 px (median 1.5, 5 to 95 %), known in 50 %" in written
@@ -98,10 +112,13 @@ def test_analysis_says_what_was_found(label, shape):
     assert f"Estimated PSF: {label}" in written
     assert "px" in written and "±" in written
     assert "Motion kernel: 13.4 x 7.5 px 80 % within 12-16 x 7-8 px" in written
+    assert "best region, 63 %" in written
 
 
 def test_analysis_draws_the_kernel_in_its_band():
-    answer = _analyze.Analysis(refused("none"), sigmas((70, 70)), ramp((70, 70)), kernel())
+    answer = _analyze.Analysis(
+        refused("none"), sigmas((70, 70)), ramp((70, 70)), kernel(), NO_WINDOW
+    )
     axes = plots.analysis(np.zeros((70, 70), np.float32), answer).axes[-1]
     sizes = [(box.get_width(), box.get_height()) for box in axes.patches]
     assert sizes == [(16, 8), (12, 7), (13.4, 7.5)]
@@ -109,8 +126,31 @@ def test_analysis_draws_the_kernel_in_its_band():
     assert axes.get_xlim()[1] > 8 and axes.get_ylim()[0] > 4
 
 
+@pytest.mark.parametrize(("column", "side"), [(10, "left"), (380, "right")])
+def test_analysis_frames_the_best_window_from_edge_to_edge(column, side):
+    shape = (100, 400)
+    found = window(30, column, 20, 20)
+    answer = _analyze.Analysis(estimate("sharp", {}), sigmas(shape), ramp(shape), kernel(), found)
+    figure = plots.analysis(np.ones(shape, np.float32), answer)
+    axes = figure.axes[0]
+    (frame,) = axes.patches
+    assert frame.get_bbox().bounds == (column - 0.5, 29.5, 20, 20)
+    # White on white: the dark line around it is what is seen.
+    assert frame.get_edgecolor() == (1, 1, 1, 1) and frame.get_path_effects()
+    # The label is wider than the window, and yet within the image.
+    figure.canvas.draw()
+    (label,) = axes.texts
+    assert label.get_ha() == side
+    inside, around = label.get_window_extent(), axes.get_window_extent()
+    assert around.x0 <= inside.x0 and inside.x1 <= around.x1
+    # The view is that of the image alone.
+    assert axes.get_xlim() == (-0.5, 399.5) and axes.get_ylim() == (99.5, -0.5)
+
+
 def test_analysis_of_a_sharp_image_draws_no_kernel():
-    answer = _analyze.Analysis(estimate("sharp", {}), sigmas((80, 90)), ramp((80, 90)), kernel())
+    answer = _analyze.Analysis(
+        estimate("sharp", {}), sigmas((80, 90)), ramp((80, 90)), kernel(), NO_WINDOW
+    )
     written = words(plots.analysis(np.full((80, 90), 0.5, np.float32), answer))
     assert "sharp: no kernel to draw" in written
 
@@ -121,8 +161,11 @@ def test_analysis_without_an_answer_gives_the_reason():
         sigmas((70, 70), "too little texture: flat"),
         ramp((70, 70), "image is too small"),
         kernel("needs 128x128"),
+        NO_WINDOW,
     )
-    written = words(plots.analysis(np.zeros((70, 70), np.float32), answer))
+    figure = plots.analysis(np.zeros((70, 70), np.float32), answer)
+    written = words(figure)
+    assert "best region" not in written and not figure.axes[0].patches
     assert "Blur type unknown: too little texture: 3 patches" in written
     assert "Sigma map unknown: too little texture: flat" in written
     assert "Sharpness unknown: image is too small" in written and "outlined" not in written
@@ -133,7 +176,11 @@ def test_analysis_without_an_answer_gives_the_reason():
 @pytest.mark.parametrize("title", ["$x_", "a" * 300 + ".png", "写真.png"])
 def test_any_file_name_can_be_a_title(tmp_path, title):
     answer = _analyze.Analysis(
-        estimate("motion", PARAMETERS["motion"]), sigmas((70, 70)), ramp((70, 70)), kernel()
+        estimate("motion", PARAMETERS["motion"]),
+        sigmas((70, 70)),
+        ramp((70, 70)),
+        kernel(),
+        NO_WINDOW,
     )
     figure = plots.analysis(np.zeros((70, 70), np.float32), answer, title=title)
     assert plots.save(figure, tmp_path / "a.png").stat().st_size > 1000
@@ -516,6 +563,68 @@ def test_success_curve_counts_what_is_at_most_so_large(tmp_path):
         plots.success_curve({})
     with pytest.raises(ValueError, match=r"a: ratios are \(0,\)"):
         plots.success_curve({"a": np.zeros(0)})
+
+
+def selected(shape=(60, 80), **changed):
+    image = np.linspace(0, 1, math.prod(shape), dtype=np.float32).reshape(shape)
+    row = plots.Selected(
+        caption="one_$",
+        blurred=image,
+        boxes={"a_$": (5, 10, 20, 30), "b": (5, 10, 20, 30), "c": (5, 11, 20, 30)},
+        kernels={"a_$": np.ones((5, 5)), "b": np.eye(7), "whole": jnp.ones((3, 3))},
+        truth=np.ones((9, 9)),
+        notes={"b": "similarity 0.5_$"},
+    )
+    return row._replace(**changed)
+
+
+def test_window_sheet_shows_windows_and_their_kernels(tmp_path):
+    other = selected((90, 30), boxes={}, kernels={"whole": np.ones((3, 3))}, truth=None)
+    figure = plots.window_sheet([selected(), other], title="part_$")
+    written = words(figure)
+    assert "part_$ shown: n = 2 images" in written and "80 x 60 px" in written
+    assert "one_$" in written and "column (px) similarity 0.5_$" in written
+    # The second has neither the kernels of windows nor the true one; nobody has that of c.
+    assert written.count("none") == 1 + 3 and written.count("not known") == 1
+    first = figure.axes[:6]
+    # From edge to edge; of two at one place the second is 0.5 px inside, on every side.
+    boxes = [patch.get_bbox().bounds for patch in first[0].patches]
+    assert boxes[0] == pytest.approx((9.5, 4.5, 30, 20)) and len(boxes) == 3
+    assert boxes[1] == pytest.approx((10, 5, 29, 19))
+    assert boxes[2] == pytest.approx((10.5, 4.5, 30, 20))
+    # In their colours, which are those of the frames and of the legend.
+    colours = [patch.get_edgecolor() for patch in first[0].patches]
+    assert len(set(colours)) == 3
+    assert first[2].spines["left"].get_edgecolor() == colours[1]
+    legend = figure.legends[0]
+    assert {text.get_text() for text in legend.get_texts()} == {"a_$", "b", "c"}
+    # All kernels of a row to one scale.
+    assert {first[i].get_xlim() for i in (1, 2, 3, 5)} == {(-4.5, 4.5)}
+    assert plots.save(figure, tmp_path / "a.png").stat().st_size > 1000
+    assert not plots.window_sheet([other]).legends
+    with pytest.raises(ValueError, match="0 rows of windows; pass at least one"):
+        plots.window_sheet([])
+    with pytest.raises(ValueError, match="each with a kernel"):
+        plots.window_sheet([selected(kernels={})])
+
+
+def test_window_sheet_shows_the_scores_of_a_grid():
+    corners = np.stack(np.meshgrid((0, 20, 40), (0, 30), indexing="ij"), -1)
+    grid = np.concatenate([corners, np.full_like(corners, 20)], axis=-1)
+    scores = np.linspace(0.1, 0.6, 6, dtype=np.float32).reshape(3, 2)
+    scored = region.Estimate("ok", grid[2, 1][None], scores[2:, 1], scores, grid)
+    figure = plots.window_sheet([selected(scored=scored)])
+    (dots,) = (c for c in figure.axes[0].collections)
+    # The middle of pixels 0 to 19 is 9.5; columns first.
+    np.testing.assert_allclose(dots.get_offsets()[:3], [(9.5, 9.5), (39.5, 9.5), (9.5, 29.5)])
+    np.testing.assert_allclose(dots.get_array(), scores.ravel())
+    assert dots.get_clim() == (0, 1)
+    written = words(figure)
+    assert "score of the window about each dot" in written and "n = 1 image" in written
+    assert "images" not in written
+    # Nothing of those that have none.
+    refused = plots.window_sheet([selected(scored=NO_WINDOW)])
+    assert not refused.axes[0].collections and "about each dot" not in words(refused)
 
 
 def test_device_arrays_are_drawn_too():
