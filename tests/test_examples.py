@@ -47,6 +47,7 @@ def test_the_examples_are_those_documented():
         "demo",
         "kernel_size",
         "motion_descent",
+        "region",
         "sharpness",
         "varying_ramp",
     ]
@@ -122,6 +123,27 @@ def test_the_sizes_of_known_shakes_are_found(tmp_path, capsys):
     # By guessing the middle, 48, the median error is about 25.
     assert np.median(errors) < 4 and sum(held) >= 5
     assert_is_picture(tmp_path / "kernel_size.png", width=1000)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("float32")
+def test_the_best_windows_agree_on_a_known_shake(tmp_path, capsys):
+    module = load("region")
+    found = module.main(tmp_path)
+    said = capsys.readouterr().out
+    answer, scored = found.answer, found.scored
+    assert answer.status == scored.status == "ok"
+    assert len(answer.boxes) == len(answer.kernels) == 4
+    # Of the windows shown the best is among those that are looked into, or next to it.
+    assert answer.scores[0] >= scored.score_map.max() > scored.score_map.min()
+    alike = [found.similarities[str(i + 1)] for i in range(4)]
+    together = found.similarities[module.TOGETHER]
+    # Unrelated kernels have 0.35.
+    assert together > 0.6 and together > np.median(alike) - 0.05
+    for value in (*alike, together):
+        assert f": {value:.2f}\n" in said
+    assert f"{scored.score_map.size} windows" in said and "region.png" in said
+    assert_is_picture(tmp_path / "region.png", width=1000)
 
 
 @pytest.mark.slow
