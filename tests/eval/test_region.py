@@ -126,7 +126,8 @@ def folder(tmp_path):
 
 
 def run(folder, **options):
-    settings = {"count": 3, "side": 110, "window": WINDOW, "stride": 20, "timing": False, "out": folder / "out"}
+    settings = {"count": 3, "side": 110, "window": WINDOW, "stride": 20}
+    settings |= {"timing": False, "out": folder / "out"}
     return protocol.evaluate((folder / "in",), (folder / "kernels",), **settings | options)
 
 

@@ -8,7 +8,7 @@ and the same with the other presets. What each took on one core of two, the othe
 good the windows are that it chooses in validation (mean similarity; any window, the best one):
 
     compact      5000 steps   1433 s   0.609 (0.578, 0.702)
-    good         4000 steps   2000 s   0.589 (0.561, 0.686; 960 pairs of labels)
+    good         4000 steps   3107 s   0.589 (0.561, 0.686; 960 pairs of labels)
     gabor        1500 steps    285 s   0.577 (likewise)
 
 The labels: 27 min on two cores for 960 pairs and 96 of validation (--pairs 960), 17 min on one core
