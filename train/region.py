@@ -20,6 +20,8 @@ from train.configs.region import PRESETS, Preset
 Variables = dict[str, Any]
 
 _CHUNK = 32
+# The smallest distances of windows of the grid.
+_NEAR = (20, 40)
 
 
 def train(
@@ -73,10 +75,13 @@ def train(
     about = region_labels.listing(folder)
     for name, some in (("training", known), ("validation", held_out)):
         good = np.mean(np.asarray(some.similarity) > plan.config.threshold)
+        kin = [region_labels.kinship(some, distance) for distance in _NEAR]
         run.say(
             f"{preset}: {len(some.similarity)} {name} windows of {len(some.images)} photographs, "
             f"{good:.0%} above {plan.config.threshold:g}, median "
-            f"{np.median(some.similarity):.2f} (half of them are good at that threshold)"
+            f"{np.median(some.similarity):.2f} (half of them are good at that threshold); "
+            f"similarities {_NEAR[0]} px apart correlate by {kin[0]:.2f}, {_NEAR[1]} px by "
+            f"{kin[1]:.2f}"
         )
     store = Labelled(*(jnp.asarray(field) for field in known))
     variables = region.init(jax.random.fold_in(run.key, 1), plan.config)

@@ -208,6 +208,24 @@ def read(folder: Path, part: str) -> region.Labelled:
     )
 
 
+def kinship(labelled: region.Labelled, distance: int) -> float:
+    """How the similarities of windows of one photograph hang together: the correlation, about each
+    photograph's own mean, of those that are so many pixels apart, rows or columns, the larger.
+
+    What is far from 1 at the smallest distance is chance: no look at a window can tell it.
+    """
+    products, spread = [], []
+    for image in np.unique(labelled.image):
+        mine = labelled.image == image
+        value = np.asarray(labelled.similarity)[mine].astype(float)
+        value -= value.mean()
+        corner = np.asarray(labelled.corner)[mine]
+        away = np.abs(corner[:, None] - corner[None]).max(axis=-1)
+        products += (value[:, None] * value[None])[away == distance].tolist()
+        spread.append(np.mean(value**2))
+    return float(np.mean(products) / np.mean(spread)) if products else float("nan")
+
+
 def listing(folder: Path) -> dict[str, Any]:
     """`files.listing` of the photographs that a folder's labels are of."""
     found: dict[str, Any] = json.loads((folder / "files.json").read_text())

@@ -294,3 +294,25 @@ def test_real_windows_have_real_labels(float32, tmp_path, monkeypatch):
         found = region_labels.read(folder, part)
         assert np.all((found.similarity >= 0) & (found.similarity <= 1 + 1e-5))
         assert np.median(found.similarity) > 0.6 and np.ptp(found.similarity) > 0.05
+
+
+def test_kinship_is_the_correlation_of_neighbours():
+    similarity = np.array([0.1, 0.3, 0.5, 0.7, 0.6, 0.6, 0.2], np.float32)
+    labelled = region.Labelled(
+        np.zeros((2, 300, 300), np.uint8),
+        np.array([0, 0, 0, 0, 1, 1, 1]),
+        np.array([[0, 0], [0, 20], [0, 40], [20, 60], [0, 0], [20, 20], [60, 0]]),
+        similarity,
+        np.full(7, 15),
+    )
+    first, second = similarity[:4] - 0.4, similarity[4:] - similarity[4:].mean()
+    products = [
+        first[0] * first[1],
+        first[1] * first[2],
+        first[2] * first[3],
+        second[0] * second[1],
+    ]
+    spread = (np.mean(first**2) + np.mean(second**2)) / 2
+    found = region_labels.kinship(labelled, 20)
+    assert found == pytest.approx(np.mean(products) / spread, rel=1e-5)
+    assert np.isnan(region_labels.kinship(labelled, 300))
