@@ -49,6 +49,24 @@ def drawn(key: jax.Array, size: int, varied: float, **options: Any) -> np.ndarra
     raise ValueError(f"no kernel {size} px wide is at most {kernel_size.LARGEST} px high")
 
 
+def shake(key: jax.Array, size: int, prefix: str = "") -> Kernel:
+    """A camera shake whose longer axis is just so long."""
+    return Kernel(f"{prefix}trajectory {size}", cut(drawn(key, size, 0.0, axis=None)))
+
+
+def shakes(sizes: Sequence[int], count: int, seed: int) -> list[Kernel]:
+    """Camera shakes of every size once in random order, then again."""
+    rng = np.random.default_rng(seed)
+    wanted: list[int] = []
+    while len(wanted) < count:
+        wanted += rng.permutation(sizes).tolist()
+    key = jax.random.key(seed)
+    return [
+        shake(jax.random.fold_in(key, number), size, f"{number}: ")
+        for number, size in enumerate(wanted[:count])
+    ]
+
+
 def given_kernels(folders: Sequence[Path], unreadable: dict[str, str]) -> list[Kernel]:
     """The kernels in some folders; what cannot be read is put into `unreadable`, with the reason.
 

@@ -20,7 +20,7 @@ from blurjax import images as files
 from blurjax.images import ImageError
 from eval import photographs as selection
 from eval import report
-from eval.blurred import Kernel, Photographs, cut, drawn, given_kernels, observed
+from eval.blurred import Kernel, Photographs, cut, given_kernels, observed, shake, shakes
 
 Row = dict[str, Any]
 Solver = Literal["wiener", "richardson_lucy", "total_variation", "hyper_laplacian"]
@@ -209,7 +209,7 @@ def evaluate(
         "methods": list(asked),
         "seed": seed,
         "rules": RULES,
-        "machine": _machine(),
+        "machine": machine(),
         "published": PUBLISHED,
         "parts": parts,
     }
@@ -223,7 +223,7 @@ def evaluate(
         parts[part] = {**about, **made}
 
     if levin is not None:
-        add("levin", *_recorded(levin), ())
+        add("levin", *recorded(levin), ())
     if proxy:
         add("proxy", *_proxy(images, kernels), ())
     elif images or kernels or (levin is None and pairs is None):
@@ -344,20 +344,7 @@ def _crops(
 
 
 def _random(count: int, seed: int) -> list[Kernel]:
-    """Every size once in random order, then again; their longer axis is just so long."""
-    rng = np.random.default_rng(seed)
-    sizes: list[int] = []
-    while len(sizes) < count:
-        sizes += rng.permutation(_SIZES).tolist()
-    key = jax.random.key(seed)
-    return [
-        _trajectory(jax.random.fold_in(key, number), size, f"{number}: ")
-        for number, size in enumerate(sizes[:count])
-    ]
-
-
-def _trajectory(key: jax.Array, size: int, prefix: str = "") -> Kernel:
-    return Kernel(f"{prefix}trajectory {size}", cut(drawn(key, size, 0.0, axis=None)))
+    return shakes(_SIZES, count, seed)
 
 
 def _proxy(
@@ -369,7 +356,7 @@ def _proxy(
     k_path, k_noise = jax.random.split(key)
     unreadable_kernels: dict[str, str] = {}
     given = given_kernels(kernels, unreadable_kernels)
-    given += [_trajectory(jax.random.fold_in(k_path, size), size) for size in _PROXY_SIZES]
+    given += [shake(jax.random.fold_in(k_path, size), size) for size in _PROXY_SIZES]
     sharp: dict[str, np.ndarray] = {}
     unreadable: dict[str, str] = {}
     for name in _PROXY:
@@ -407,7 +394,12 @@ def _proxy(
     return cases, about
 
 
-def _recorded(folder: Path) -> tuple[list[Case], dict[str, Any]]:
+def recorded(folder: Path) -> tuple[list[Case], dict[str, Any]]:
+    """Levin's recordings in a folder, and for the report what could not be read.
+
+    Raises:
+        ImageError: there is none.
+    """
     source, unreadable = data.levin(folder), {}
     cases = []
     for i, name in enumerate(source.names):
@@ -932,7 +924,7 @@ def _show(result: dict[str, Any]) -> None:
             [_line(name, some) for name, some in made["methods"].items()],
         )  # fmt: skip
         report.table(
-            f"{part}: kernels, and seconds of one image ({_machine()})",
+            f"{part}: kernels, and seconds of one image ({machine()})",
             ["method", "kernel\nsimilarity", "size off,\npx", "s later", "s first", "refused"],
             [
                 _kernel_line(name, some)
@@ -1003,7 +995,8 @@ def _kernel_line(name: str, some: dict[str, Any]) -> list[str]:
     ]
 
 
-def _machine() -> str:
+def machine() -> str:
+    """What times were measured on."""
     # The cores this process may use, which are fewer than the machine's in a container.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{cores} cores, {jax.default_backend()}"

@@ -14,7 +14,7 @@ import numpy as np
 from blurjax import deconvolution, plots, region
 from eval import deblurring, report
 from eval import photographs as selection
-from eval.blurred import Kernel, Photographs, cut, drawn, given_kernels
+from eval.blurred import Kernel, Photographs, cut, given_kernels, shakes
 from eval.deblurring import Case
 
 Row = dict[str, Any]
@@ -210,7 +210,7 @@ def evaluate(
         "threshold": region.THRESHOLD,
         "seed": seed,
         "rules": RULES,
-        "machine": deblurring._machine(),
+        "machine": deblurring.machine(),
         "parts": parts,
     }
     figures: list[Path] = []
@@ -283,7 +283,7 @@ def _networks(methods: Sequence[str], weights: Path | None) -> dict[str, tuple[A
 
 
 def _recordings(folder: Path) -> tuple[list[Case], dict[str, Any]]:
-    cases, about = deblurring._recorded(folder)
+    cases, about = deblurring.recorded(folder)
     large = [case for case in cases if min(case.blurred.shape) >= _LEVIN_WINDOW]
     kept = [case for case in large if _fits(case.size, _LEVIN_WINDOW, case.name)]
     if not kept:
@@ -357,19 +357,7 @@ def _crops(
 
 
 def _random(count: int, seed: int) -> list[Kernel]:
-    """Every size once in random order, then again; their longer axis is just so long."""
-    rng = np.random.default_rng(seed)
-    sizes: list[int] = []
-    while len(sizes) < count:
-        sizes += rng.permutation(_EXTENTS).tolist()
-    key = jax.random.key(seed)
-    return [
-        Kernel(
-            f"{number}: trajectory {size}",
-            cut(drawn(jax.random.fold_in(key, number), size, 0.0, axis=None)),
-        )
-        for number, size in enumerate(sizes[:count])
-    ]
+    return shakes(_EXTENTS, count, seed)
 
 
 def _fits(size: int, window: int, name: str) -> bool:

@@ -179,6 +179,7 @@ def test_mixed_kernels_are_kernels():
     assert kernels.max() < 0.5
 
 
+@pytest.mark.slow
 def test_under_vmap(sharp):
     keys = jax.random.split(jax.random.key(8), 2)
     together = jax.vmap(lambda k: sample(k, sharp))(keys)
@@ -240,6 +241,7 @@ def test_small_photographs_are_refused():
         sample(jax.random.key(0), jnp.zeros((2, 60, 90)))
 
 
+@pytest.mark.slow
 def test_flat_photographs_do_not_loop_for_ever(sharp, monkeypatch):
     monkeypatch.setattr(samples, "_CHUNK", 300)
     monkeypatch.setattr(samples, "_DRAWS", 3)

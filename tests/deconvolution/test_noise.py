@@ -46,6 +46,7 @@ def test_edges_do_not_count(getkey):
     np.testing.assert_allclose(noise_level(spots), noise_level(noisy), rtol=0.1)
 
 
+@pytest.mark.slow
 def test_units_batches_and_dtypes(getkey):
     stack = smooth()[None, None] + 0.05 * jax.random.normal(getkey(), (2, 3, 128, 128))
     found = noise_level(stack)

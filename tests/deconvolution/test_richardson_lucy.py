@@ -88,6 +88,7 @@ def test_each_plain_step_is_likelier():
     assert values == sorted(values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accelerate", [False, True])
 def test_it_stops_at_the_noise(accelerate):
     stack = jnp.stack([observed(0.02, 0)[1], observed(0.01, 5)[1]])

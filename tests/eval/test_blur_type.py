@@ -20,6 +20,7 @@ def tiles():
     return data.tiles(data.embedded("test"), 144, per_image=2)
 
 
+@pytest.mark.slow
 def test_every_photograph_gives_the_same_number_of_patches(tiles, monkeypatch):
     monkeypatch.setattr(protocol, "_CHUNK", 90)
     draw = functools.partial(

@@ -19,6 +19,7 @@ def folders(tmp_path):
     return tmp_path / "first", tmp_path / "second"
 
 
+@pytest.mark.slow
 def test_deconvolution_gains_with_the_true_kernel_and_loses_with_a_wrong_one(float32, stand_in):
     sharp = data.embedded("test")[1][:200, :240]
     case = protocol._deblur("one", sharp, *blur_type.load(stand_in))

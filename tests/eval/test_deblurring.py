@@ -196,6 +196,7 @@ def test_a_crop_is_blurred_with_its_surroundings(shape):
     assert np.any(crops[0] != crops[2])
 
 
+@pytest.mark.slow
 def test_random_kernels_have_every_size_in_turn():
     kernels = protocol._random(10, 3)
     sizes = [max(psf.extent(jnp.asarray(k.psf)).tolist()) for k in kernels]
@@ -214,7 +215,7 @@ def test_levin_kernels_are_turned(tmp_path):
     contents = {"x": sharp.astype(float), "y": blurred, "f": kernel.astype(float)}
     savemat(tmp_path / "im06_flit03.mat", contents)
     (tmp_path / "im06_flit04.mat").write_bytes(b"no recording")
-    (case,), about = protocol._recorded(tmp_path)
+    (case,), about = protocol.recorded(tmp_path)
     assert (case.photograph, case.kernel) == ("im06", "flit03")
     assert list(about["unreadable"]) == ["im06_flit04"]
     again = scipy.signal.convolve2d(sharp, case.psf, mode="same", boundary="wrap")

@@ -101,6 +101,7 @@ def _square(width, *, size):
     return kernel / kernel.sum((1, 2), keepdims=True)
 
 
+@pytest.mark.slow
 def test_transformations_and_gradients():
     square = psf.Family(_square, (psf.Parameter("width", 1.0, 6.0),))
     images = jax.random.uniform(jax.random.key(3), (8, 2, 3, 12, 13))

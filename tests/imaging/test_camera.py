@@ -252,6 +252,7 @@ def test_gradients_of_the_camera():
     assert np.all(np.asarray(to_light)[light > 1.2] == 0)
 
 
+@pytest.mark.slow
 def test_transformations_of_the_camera():
     light, keys = _light((8, 2, 4, 5)) + 0.3, jax.random.split(KEY, (8, 2))
     exposures = jnp.linspace(0.5, 1.5, 16).reshape(8, 2)

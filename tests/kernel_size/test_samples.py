@@ -84,6 +84,7 @@ def test_a_circular_convolution_is_valid_where_it_says(sharp):
     np.testing.assert_allclose(inside, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_patches_are_of_the_gradient_and_sizes_of_their_range(sharp):
     batch = kernel_size.sample(jax.random.key(3), sharp, CASCADE, n=20)
     assert batch.images.shape == (20, 128, 128)

@@ -312,6 +312,7 @@ def test_the_fit_is_deterministic_and_ignores_the_targets_units(three, fitted):
     np.testing.assert_array_equal(same, fitted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [0, 3])
 def test_the_fit_is_never_worse_than_one_bandwidth(getkey, steps):
     # All inputs alike and a mad rate: descending can only harm.
@@ -389,6 +390,7 @@ def misses(samples, bandwidth, coverage):
     return float((truth < found.lower).mean()), float((truth > found.upper).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["heteroscedastic", "skewed"])
 def test_calibrated_intervals_cover_what_they_claim(few_samples, kind):
     for coverage in (0.68, 0.9, 0.95):

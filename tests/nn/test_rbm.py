@@ -134,6 +134,7 @@ def test_units_that_share_random_bits_are_independent(getkey):
     assert abs(np.corrcoef(drawn[:, 0], drawn[:, 3])[0, 1]) < 0.01
 
 
+@pytest.mark.slow
 def test_pcd_is_exact_once_its_chains_are_stationary(params, getkey):
     exact = jax.grad(log_likelihood)(params, DATA)
     chains = rbm.hidden_mean(params, sampled_rows(getkey(), params, 100_000))

@@ -205,6 +205,7 @@ def test_predict_at_odd_sizes_is_a_map_of_probabilities():
         assert np.all((found > 0) & (found < 1)) and float(jnp.std(found)) > 1e-3
 
 
+@pytest.mark.slow
 def test_a_single_scale_is_the_logits_between_squares():
     images = noise(1, 32, 64)
     logits = np.asarray(apply(variables(SMALL), images, SMALL), np.float64)[0]
