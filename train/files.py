@@ -2,10 +2,24 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from blurjax import data
+
+
+def sources(images: tuple[Path, ...]) -> tuple[data.Source, data.Source]:
+    """The photographs to train on and those to validate on: of all folders together 80 and 10 %,
+    split by image; without a folder those inside scikit-image.
+
+    Raises:
+        ImageError: a folder is missing or holds no image.
+    """
+    if not images:
+        return data.embedded("train"), data.embedded("validation")
+    train, validation, _ = data.split(data.concatenate(*(data.folder(root) for root in images)))
+    return train, validation
 
 
 def listing(train: data.Source, validation: data.Source) -> dict[str, Any]:
@@ -40,5 +54,12 @@ def claim(workdir: Path, files: dict[str, Any]) -> None:
             f"{workdir} belongs to a run on other photographs; give another --workdir, or the "
             "--images that run began with"
         )
-    workdir.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(files, indent=1) + "\n")
+    write(path, files)
+
+
+def write(path: Path, values: Any) -> None:
+    """Write JSON values, whole or not at all: another process may be reading them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(values, indent=1) + "\n")
+    os.replace(temporary, path)

@@ -68,7 +68,7 @@ def train(
         quiet=quiet,
     )
     plan: Preset = run.plan
-    sources = _sources(images)
+    sources = files.sources(images)
     about = files.listing(*sources)
     files.claim(run.workdir, about)
     sharp, held_out = (_frames(source, run.say) for source in sources)
@@ -161,13 +161,6 @@ def _scores(variables: Variables, batch: Batch, *, config: Config) -> kernel_siz
 @functools.partial(jax.jit, static_argnames="config")
 def _interval(scores: kernel_size.Scores, scale: jax.Array, *, config: Config) -> Any:
     return kernel_size.decode(scores, config, scale)[1:]
-
-
-def _sources(images: tuple[Path, ...]) -> tuple[data.Source, data.Source]:
-    if not images:
-        return data.embedded("train"), data.embedded("validation")
-    train, validation, _ = data.split(data.concatenate(*(data.folder(root) for root in images)))
-    return train, validation
 
 
 def _frames(source: data.Source, say: Any) -> data.Frames:

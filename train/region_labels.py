@@ -5,6 +5,8 @@ import json
 import os
 import sys
 import time
+import zipfile
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -76,7 +78,7 @@ def make(
         raise ValueError(f"part is {part} and parts {parts}; count from 0 to parts - 1")
     factory = LABELS[preset]
     folder = out or Path("runs") / f"region_labels_{preset}"
-    sources = _sources(images)
+    sources = files.sources(images)
     about = files.listing(*sources)
     files.claim(folder, about)
     how = {"preset": preset, "seed": seed, **asdict(factory)}
@@ -181,7 +183,7 @@ def read(folder: Path, part: str) -> region.Labelled:
         part: "train" or "validation".
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are none, or a file is damaged.
     """
     paths = sorted(folder.glob(f"{part}-*.npz"))
     if not paths:
@@ -191,14 +193,14 @@ def read(folder: Path, part: str) -> region.Labelled:
     images: list[np.ndarray] = []
     index, corner, similarity, size = [], [], [], []
     for path in paths:
-        with np.load(path) as shard:
-            ends = np.cumsum(shard["shape"].prod(axis=1))
-            flat = np.split(shard["pixels"], ends[:-1])
-            index.append(shard["image"] + len(images))
-            images += [x.reshape(s) for x, s in zip(flat, shard["shape"], strict=True)]
-            corner.append(shard["corner"])
-            similarity.append(shard["similarity"])
-            size.append(shard["size"])
+        shard = _shard(path)
+        ends = np.cumsum(shard["shape"].prod(axis=1))
+        flat = np.split(shard["pixels"], ends[:-1])
+        index.append(shard["image"] + len(images))
+        images += [x.reshape(s) for x, s in zip(flat, shard["shape"], strict=True)]
+        corner.append(shard["corner"])
+        similarity.append(shard["similarity"])
+        size.append(shard["size"])
     largest = np.max([x.shape for x in images], axis=0)
     stack = np.zeros((len(images), *largest), np.uint8)
     for place, image in zip(stack, images, strict=True):
@@ -206,6 +208,18 @@ def read(folder: Path, part: str) -> region.Labelled:
     return region.Labelled(
         stack, *(np.concatenate(parts) for parts in (index, corner, similarity, size))
     )
+
+
+def _shard(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path) as shard:
+            # The sums over what is stored are checked as it is read.
+            return {name: shard[name] for name in shard.files}
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"{path}: damaged ({error}); remove it, and make it again with the command that made "
+            "the others"
+        ) from error
 
 
 def kinship(labelled: region.Labelled, distance: int) -> float:
@@ -252,17 +266,10 @@ def _write(path: Path, pairs: list[Pair], similarity: list[np.ndarray]) -> None:
 def _claim(folder: Path, how: dict[str, Any]) -> None:
     """Write how the labels are made into their folder, or refuse one that holds others."""
     path = folder / "labels.json"
-    text = json.dumps(how, indent=1)
-    if path.exists() and path.read_text() != text + "\n":
+    # As it will be read again: JSON knows no tuples.
+    if path.exists() and json.loads(path.read_text()) != json.loads(json.dumps(how)):
         raise ValueError(f"{folder} holds labels made otherwise; give another --out, or remove it")
-    path.write_text(text + "\n")
-
-
-def _sources(images: tuple[Path, ...]) -> tuple[data.Source, data.Source]:
-    if not images:
-        return data.embedded("train"), data.embedded("validation")
-    train, validation, _ = data.split(data.concatenate(*(data.folder(root) for root in images)))
-    return train, validation
+    files.write(path, how)
 
 
 def _part(sharp: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:

@@ -71,7 +71,7 @@ def train(
     plan: Preset = run.plan
 
     real = [] if plan.config.body != "detector" else calibration.pairs(pairs, masks, white)
-    sources = _sources(images)
+    sources = files.sources(images)
     about = files.listing(*sources)
     files.claim(run.workdir, about)
     scenes, held_out = _scenes(sources, segmentations, run.workdir, seed, run.say)
@@ -174,13 +174,6 @@ def _examples(checks: list[Any]) -> list[calibration.Example]:
 
 
 _loss = jax.jit(sharpness.loss, static_argnames=("config", "train"))
-
-
-def _sources(images: tuple[Path, ...]) -> tuple[data.Source, data.Source]:
-    if not images:
-        return data.embedded("train"), data.embedded("validation")
-    train, validation, _ = data.split(data.concatenate(*(data.folder(root) for root in images)))
-    return train, validation
 
 
 def _scenes(

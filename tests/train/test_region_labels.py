@@ -316,3 +316,20 @@ def test_kinship_is_the_correlation_of_neighbours():
     found = region_labels.kinship(labelled, 20)
     assert found == pytest.approx(np.mean(products) / spread, rel=1e-5)
     assert np.isnan(region_labels.kinship(labelled, 300))
+
+
+def test_a_damaged_shard_is_named(small, tmp_path):
+    folder = make(tmp_path / "a", pairs=1)
+    shard = folder / "train-00000.npz"
+    whole = bytearray(shard.read_bytes())
+    for damaged in (whole[: len(whole) // 2], b"", bytes(len(whole))):
+        shard.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"train-00000.npz: damaged .*; remove it") as caught:
+            region_labels.read(folder, "train")
+        assert "\n" not in str(caught.value)
+    # A flipped bit in the pixels.
+    flipped = bytearray(whole)
+    flipped[len(whole) // 3] ^= 1
+    shard.write_bytes(flipped)
+    with pytest.raises(ValueError, match="damaged"):
+        region_labels.read(folder, "train")
