@@ -218,13 +218,12 @@ def interval_phrase(estimate: kernel_size.Estimate) -> str:
 
 
 def region_phrase(estimate: region.Estimate) -> str:
-    """The best window in words, such as "228x228 px at row 120, column 40 (a good kernel there:
-    63 %)" (host); why there is none, if so."""
+    """The best window in words, such as "228x228 px at row 120, column 40 (score 0.63)" (host);
+    why there is none, if so."""
     if estimate.status != "ok":
         return estimate.status
     row, column, height, width = estimate.boxes[0]
-    good = percent(float(estimate.scores[0]))
-    return f"{height}x{width} px at row {row}, column {column} (a good kernel there: {good})"
+    return f"{height}x{width} px at row {row}, column {column} (score {estimate.scores[0]:.2f})"
 
 
 def percent(probability: float) -> str:

@@ -712,7 +712,7 @@ def _draw_region(axes: "matplotlib.axes.Axes", width: int, estimate: region.Esti
     # On a large image the window is narrower than its label, which then needs room beside it.
     rightmost = left + wide / 2 > width / 2
     axes.annotate(
-        f"best region, {percent(float(estimate.scores[0]))}",
+        f"best region, score {estimate.scores[0]:.2f}",
         (left - 0.5 + (wide if rightmost else 0), top - 0.5),
         xytext=(-4 if rightmost else 4, -4),
         textcoords="offset points",

@@ -179,7 +179,7 @@ def test_the_best_region_is_said_and_reported(tmp_path, analyze):
     file, out_dir = picture(tmp_path / "large.png", LARGE), tmp_path / "out"
     status, out, err = analyze(file, "--out", out_dir)
     assert (status, err) == (0, "")
-    line = "  best region: 228x228 px at row 0, column 92 (a good kernel there: 63 %)"
+    line = "  best region: 228x228 px at row 0, column 92 (score 0.63)"
     assert line in out.splitlines()
     (entry,) = json.loads((out_dir / "report.json").read_text())
     box = {"row": 0, "column": 92, "height": 228, "width": 228, "unit": "pixel"}

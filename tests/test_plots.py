@@ -112,7 +112,7 @@ def test_analysis_says_what_was_found(label, shape):
     assert f"Estimated PSF: {label}" in written
     assert "px" in written and "±" in written
     assert "Motion kernel: 13.4 x 7.5 px 80 % within 12-16 x 7-8 px" in written
-    assert "best region, 63 %" in written
+    assert "best region, score 0.63" in written
 
 
 def test_analysis_draws_the_kernel_in_its_band():

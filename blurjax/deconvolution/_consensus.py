@@ -62,7 +62,7 @@ def consensus(kernels: ArrayLike) -> Consensus:
     kernels = kernels.astype(working_dtype(given))
     n, rows, columns = kernels.shape
     alike = metrics.kernel_similarity(kernels[:, None], kernels[None])
-    others = (jnp.sum(alike, axis=1) - 1) / max(n - 1, 1) if n > 1 else jnp.ones((n,), alike.dtype)
+    others = (jnp.sum(alike, axis=1) - 1) / (n - 1) if n > 1 else jnp.ones_like(alike[0])
     central = jnp.argmax(others)
     shape = fast_length(2 * rows - 1), fast_length(2 * columns - 1)
     spectra = jnp.fft.rfft2(lax.stop_gradient(kernels), shape)

@@ -36,7 +36,8 @@ class Estimate(NamedTuple):
     """(n, 4) int: row, column, height, width of the best windows in pixels, the best first; fewer
     than asked for where no more fit."""
     scores: np.ndarray
-    """(n,) float32: how likely a good kernel is estimated in each, in [0, 1]."""
+    """(n,) float32: how likely a good kernel is estimated in each, in [0, 1]. Calibrated on all
+    windows of validation photographs; of the best of many it is too high."""
     score_map: np.ndarray
     """(rows, columns) float32: the scores of the coarse grid's windows."""
     map_boxes: np.ndarray

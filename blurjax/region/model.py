@@ -40,7 +40,8 @@ class Prediction(NamedTuple):
     """What is said of windows."""
 
     score: Float[Array, " n"]
-    """Probability that the kernel estimated from a window is good, calibrated, in [0, 1]."""
+    """Probability that the kernel estimated from a window is good, in [0, 1]; calibrated on
+    windows of validation photographs with shakes of 11 to 55 px, noise of 1/255 to 4/255."""
 
 
 def _network(config: Config) -> ResNet:
