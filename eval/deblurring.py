@@ -295,6 +295,32 @@ def crop_and_blur(
     return observed(np.asarray(blurred), noise, key), square[inner]
 
 
+def cropped(
+    number: int,
+    photograph: tuple[str, np.ndarray],
+    kernel: Kernel,
+    side: int,
+    noise: float,
+    seed: int,
+) -> Case:
+    """The case of that number: a random square of a photograph, blurred. It does not depend on how
+    many there are.
+
+    Args:
+        number: of the case.
+        photograph: its name, and (H, W).
+        kernel: what blurs it.
+        side, noise: see `crop_and_blur`.
+        seed: of all cases.
+    """
+    name, sharp = photograph
+    tight = cut(kernel.psf)
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 1), number)
+    rng = np.random.default_rng((seed, number))
+    blurred, truth = crop_and_blur(sharp, tight, side, noise, key, rng)
+    return Case(f"{number}: {name}", name, kernel.name, blurred, truth, tight)
+
+
 def _crops(
     images: tuple[Path, ...],
     kernels: tuple[Path, ...],
@@ -308,7 +334,6 @@ def _crops(
     pool = Photographs(selection.chosen(images, split), seed, least=least)
     unreadable: dict[str, str] = {}
     given = given_kernels(kernels, unreadable) if kernels else _random(count, seed)
-    key = jax.random.fold_in(jax.random.key(seed), 1)
     cases, without = [], []
     for number in range(count):
         kernel = given[number % len(given)]
@@ -323,13 +348,7 @@ def _crops(
                 file=sys.stderr,
             )
             continue
-        name, sharp = found
-        # Keyed by the number, so that an image does not depend on how many there are.
-        rng = np.random.default_rng((seed, number))
-        blurred, truth = crop_and_blur(
-            sharp, tight, side, noise, jax.random.fold_in(key, number), rng
-        )
-        cases.append(Case(f"{number}: {name}", name, kernel.name, blurred, truth, tight))
+        cases.append(cropped(number, found, kernel, side, noise, seed))
     about = {
         "images": [str(root) for root in images] or ["embedded test photographs"],
         "kernels": [str(root) for root in kernels] or ["random"],

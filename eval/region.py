@@ -310,7 +310,6 @@ def _crops(
     pool = Photographs(selection.chosen(images, split), setting.seed, least=side)
     unreadable: dict[str, str] = {}
     given = given_kernels(kernels, unreadable) if kernels else _random(count, setting.seed)
-    key = jax.random.fold_in(jax.random.key(setting.seed), 1)
     cases: list[Case] = []
     too_large, without = 0, []
     for number in range(count):
@@ -328,15 +327,7 @@ def _crops(
                 file=sys.stderr,
             )
             continue
-        name, sharp = found
-        # Keyed by the number, so that an image does not depend on how many there are.
-        rng = np.random.default_rng((setting.seed, number))
-        blurred, truth = deblurring.crop_and_blur(
-            sharp, tight, side, noise, jax.random.fold_in(key, number), rng
-        )
-        cases.append(
-            case._replace(name=f"{number}: {name}", photograph=name, blurred=blurred, sharp=truth)
-        )
+        cases.append(deblurring.cropped(number, found, kernel, side, noise, setting.seed))
     if not cases:
         raise ValueError(
             f"crops: no photograph and kernel leave {side} px a side; give larger photographs, "

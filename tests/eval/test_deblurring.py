@@ -17,34 +17,13 @@ from blurjax import deconvolution, images, metrics, plots, psf
 from blurjax.images import ImageError
 from eval import deblurring as protocol
 from eval import report
-
-
-def photograph(shape, seed=0):
-    """Blobs of all sizes, which a shift or a blur changes, 8 bits."""
-    rough = np.random.default_rng(seed).uniform(size=shape)
-    smooth = sum(scipy.ndimage.gaussian_filter(rough, s, mode="wrap") * s for s in (1, 2, 4))
-    smooth = (smooth - smooth.min()) / np.ptp(smooth)
-    return (np.round(255 * smooth) / 255).astype(np.float32)
-
-
-def hook(size=9):
-    """A kernel without any symmetry."""
-    kernel = np.zeros((size, size), np.float32)
-    kernel[1, 1:-1] = 1
-    kernel[1:-2, 1] = 2
-    return kernel / kernel.sum()
+from tests.eval import scenes
+from tests.eval.scenes import hook, photograph
 
 
 def wiener(solver, image, kernel):
     """Stand-in for the solvers, which gets worse from one to the next."""
-    weight = 1e-3 * 4.0 ** protocol.SOLVERS.index(solver)
-    padded = np.zeros(image.shape)
-    size = len(kernel)
-    padded[:size, :size] = kernel
-    k = np.fft.rfft2(np.roll(padded, (-(size // 2),) * 2, (0, 1)))
-    y = np.fft.rfft2(image)
-    restored = np.fft.irfft2(k.conj() * y / (np.abs(k) ** 2 + weight), image.shape)
-    return restored.astype(np.float32)
+    return scenes.wiener(image, kernel, 1e-3 * 4.0 ** protocol.SOLVERS.index(solver))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The evaluation of region counts by the rules it names, whatever chooses and estimates."""
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ from blurjax import deconvolution, images, plots, psf, region
 from eval import __main__ as command
 from eval import deblurring, report
 from eval import region as protocol
+from tests.eval import scenes
+from tests.eval.scenes import hook
 
 WINDOW = 40
 METHODS = [
@@ -25,29 +28,7 @@ METHODS = [
 ]  # fmt: skip
 
 
-def photograph(shape, seed=0):
-    """Blobs of all sizes, 8 bits."""
-    rough = np.random.default_rng(seed).uniform(size=shape)
-    smooth = sum(scipy.ndimage.gaussian_filter(rough, s, mode="wrap") * s for s in (1, 2, 8))
-    smooth = (smooth - smooth.min()) / np.ptp(smooth)
-    return (np.round(255 * smooth) / 255).astype(np.float32)
-
-
-def hook(size=9):
-    """A kernel without any symmetry."""
-    kernel = np.zeros((size, size), np.float32)
-    kernel[1, 1:-1] = 1
-    kernel[1:-2, 1] = 2
-    return kernel / kernel.sum()
-
-
-def wiener(solver, image, kernel):
-    padded = np.zeros(image.shape)
-    size = len(kernel)
-    padded[:size, :size] = kernel
-    k = np.fft.rfft2(np.roll(padded, (-(size // 2),) * 2, (0, 1)))
-    restored = np.fft.irfft2(k.conj() * np.fft.rfft2(image) / (np.abs(k) ** 2 + 0.01), image.shape)
-    return restored.astype(np.float32)
+photograph = functools.partial(scenes.photograph, scales=(1, 2, 8))
 
 
 @pytest.fixture
@@ -73,7 +54,7 @@ def stand_ins(monkeypatch):
 
     def restored(solver, image, kernel):
         calls.restored += 1
-        return wiener(solver, image, kernel)
+        return scenes.wiener(image, kernel, 0.01)
 
     def scores(gray, corners, variables, config, *, size):
         assert gray.dtype == np.float32 and config == "its configuration"
@@ -194,7 +175,8 @@ def test_ratios_are_over_the_true_kernels_error(folder, stand_ins):
     # The kernel that the whole image gives is a point: its image is the blurred one, but darker.
     framed = [np.pad(np.ones((1, 1)), 7), np.pad(case.psf, 4)]
     point, told = (
-        deblurring.quality(wiener("", case.blurred, kernel), case.sharp) for kernel in framed
+        deblurring.quality(scenes.wiener(case.blurred, kernel, 0.01), case.sharp)
+        for kernel in framed
     )
     answers = row["answers"]["l0"]
     assert answers["whole image"]["ratio"] == pytest.approx(point.ssd / told.ssd, rel=1e-4)
