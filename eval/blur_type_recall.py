@@ -46,7 +46,7 @@ def evaluate(
     if patches % len(LABELS):
         raise ValueError(f"patches is {patches}; the types share them: give a multiple of 3")
     if images:
-        source = data.concatenate(*(data.folder(root) for root in images))
+        source = data.concatenate(*map(data.source, images))
         known, _, unseen = data.split(source)
     else:
         known, unseen = data.embedded("train"), data.embedded("test")

@@ -21,11 +21,7 @@ def chosen(images: tuple[Path, ...], split: Literal["all", "test", "train"]) -> 
         ImageError: a folder is missing or holds no image.
         ValueError: no photograph is left.
     """
-    source = (
-        data.concatenate(*(data.folder(root) for root in images))
-        if images
-        else data.embedded("test")
-    )
+    source = data.concatenate(*map(data.source, images)) if images else data.embedded("test")
     if split != "all":
         train, _, test = data.split(source)
         source = test if split == "test" else train

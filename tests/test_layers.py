@@ -49,7 +49,7 @@ HEAVY = {
         "blurjax/sigma_map/_networks.py",
     },
     "orbax": set(),
-    "tensorflow_datasets": set(),
+    "tensorflow_datasets": {"blurjax/data/_builders.py"},
     "matplotlib": set(),
     "skimage": set(),
     "tensorflow": set(),

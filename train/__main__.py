@@ -8,6 +8,7 @@ from blurjax.checkpoint import CheckpointError
 from blurjax.images import ImageError
 from train import (
     blur_type,
+    dataset,
     kernel_size,
     region,
     region_labels,
@@ -23,6 +24,7 @@ def main() -> int:
         tyro.extras.subcommand_cli_from_dict(
             {
                 "blur_type": blur_type.train,
+                "dataset": dataset.make,
                 "kernel_size": kernel_size.train,
                 "region": region.train,
                 "region_labels": region_labels.make,

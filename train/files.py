@@ -10,15 +10,20 @@ from blurjax import data
 
 
 def sources(images: tuple[Path, ...]) -> tuple[data.Source, data.Source]:
-    """The photographs to train on and those to validate on: of all folders together 80 and 10 %,
-    split by image; without a folder those inside scikit-image.
+    """The photographs to train on and those to validate on: of all together 80 and 10 %, split by
+    image; without any those inside scikit-image.
+
+    Args:
+        images: folders, files, or data sets of TFDS as `blurjax.data.source` names them, such as
+            "tfds:voc/2007".
 
     Raises:
-        ImageError: a folder is missing or holds no image.
+        ImageError: a folder is missing or holds no image, or a data set is not prepared.
+        ValueError: "tfds:" is followed by something that is no data set's name with options.
     """
     if not images:
         return data.embedded("train"), data.embedded("validation")
-    train, validation, _ = data.split(data.concatenate(*(data.folder(root) for root in images)))
+    train, validation, _ = data.split(data.concatenate(*map(data.source, images)))
     return train, validation
 
 

@@ -145,7 +145,7 @@ def _tiles(
     roots = ((images, _SHARP), (soft_images, _SOFT), (textures, _SOFT if plan.reduced else (1.0,)))
     sources, stacks = [], []
     for folders, factors in roots:
-        source = data.concatenate(*(data.folder(root) for root in folders))
+        source = data.concatenate(*map(data.source, folders))
         parts = data.split(source)[:2]
         sources.append(parts)
         stacks.append([_cut(part, factors) for part in parts])

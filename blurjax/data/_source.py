@@ -34,6 +34,7 @@ class Photograph(NamedTuple):
     name: str
     load: Callable[[], np.ndarray]  # picklable, for the worker processes of a data loader
     path: Path | None  # None where it is not a file
+    digest: Callable[[], str] | None = None  # its identity where it is not a file but has one
 
 
 class Photographs:
@@ -124,16 +125,21 @@ def split(
 
 
 def file_hashes(source: Source) -> tuple[str, ...]:
-    """SHA-256 of the file behind each photograph, for the file lists of training records.
+    """SHA-256 of what is behind each photograph, for the file lists of training records.
+
+    Of a file: of its bytes, as `sha256sum` prints it. Of a record of a TFDS data set: of the data
+    set's full name with configuration and version, the split, the place in it, and the image as
+    it is stored, which is read but not decoded.
 
     Args:
-        source: of files: `embedded`, `folder`, and what is joined, picked or split from them.
+        source: of files or records: `embedded`, `folder`, `tfds`, and what is joined, picked or
+            split from them.
 
     Returns:
         64 hexadecimal digits each, in the order of `source.names`.
 
     Raises:
-        ValueError: a photograph is not a file.
+        ValueError: a photograph is neither a file nor a record.
     """
     return tuple(_hash(item) for item in _items(source))
 
@@ -160,7 +166,11 @@ def _position(name: str, seed: int) -> float:
 
 
 def _hash(item: Photograph) -> str:
+    if item.digest is not None:
+        return item.digest()
     if item.path is None:
-        raise ValueError(f"{item.name}: not a file, so it has no file hash; leave it out first")
+        raise ValueError(
+            f"{item.name}: neither a file nor a record, so it has no hash; leave it out first"
+        )
     with open(item.path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
