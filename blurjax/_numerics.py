@@ -1,4 +1,5 @@
-"""Gradient-safe primitives, finite in value and derivative where the plain ones give NaN; lengths.
+"""Gradient-safe primitives, finite in value and derivative where the plain ones give NaN; lengths;
+means over a batch that several devices share.
 
 Autodiff differentiates both branches of `jnp.where` and multiplies by zero
 afterwards; an infinite derivative in the branch not taken then becomes NaN.
@@ -7,11 +8,13 @@ the singular operation ("double where").
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
-from blurjax._typing import Array, ArrayLike
+from blurjax._typing import Array, ArrayLike, AxisName
 
 
 def as_float(x: ArrayLike) -> Array:
@@ -42,6 +45,38 @@ def absolute(x: Array) -> Array:
 def working_dtype(dtype: jnp.dtype) -> jnp.dtype:
     """The dtype to compute in: float32 for the half precisions, which no FFT takes."""
     return jnp.dtype(jnp.float32) if jnp.dtype(dtype).itemsize < 4 else jnp.dtype(dtype)
+
+
+def network_dtype(params: object, otherwise: DTypeLike = jnp.float32) -> jnp.dtype:
+    """The dtype a network computes in: the half precision that all its parameters are in, else
+    `otherwise` (by default float32: Flax's layers know no float64)."""
+    first, *rest = {jnp.dtype(leaf.dtype) for leaf in jax.tree.leaves(params)}
+    return first if not rest and working_dtype(first) != first else jnp.dtype(otherwise)
+
+
+def mean_over(values: Array, axis_name: AxisName = None) -> Array:
+    """The mean of `values`; with an axis, of the equally many on all devices along it."""
+    mean = jnp.mean(values)
+    return mean if axis_name is None else jax.lax.pmean(mean, axis_name)
+
+
+def weighted_mean(values: Array, weight: Array, axis_name: AxisName = None) -> Array:
+    """sum(weight values) / max(sum(weight), 1), the sums running over all devices along an axis.
+
+    The mean of the devices' own means would be another number wherever they hold other weights.
+    """
+    total, count = jnp.sum(weight * values), jnp.sum(weight)
+    if axis_name is not None:
+        total, count = jax.lax.psum((total, count), axis_name)
+    return total / jnp.maximum(count, 1)
+
+
+def gathered(tree: Any, axis_name: AxisName) -> Any:
+    """Arrays of the whole batch, from what lies of them on the devices along an axis."""
+    # One after the other: an axis of `vmap` is not gathered together with others.
+    for axis in (axis_name,) if isinstance(axis_name, str) else axis_name or ():
+        tree = jax.lax.all_gather(tree, axis, tiled=True)
+    return tree
 
 
 @functools.cache

@@ -23,9 +23,13 @@ Patches = Float[Array, "n h w"]
 PRNGKey = Key[Array, ""] | Real[Array, "2"]
 """A JAX random key, typed or legacy."""
 
+AxisName = str | tuple[str, ...] | None
+"""A mapped axis (`jax.pmap`, `jax.shard_map`, `jax.vmap`) over which a batch is shared, or none."""
+
 __all__ = [
     "Array",
     "ArrayLike",
+    "AxisName",
     "Bool",
     "Float",
     "Images",

@@ -22,7 +22,8 @@ import jax
 import jax.numpy as jnp
 
 from blurjax import features
-from blurjax._typing import Array, ArrayLike, Float, Int, Patches, PRNGKey
+from blurjax._numerics import network_dtype, weighted_mean
+from blurjax._typing import Array, ArrayLike, AxisName, Float, Int, Patches, PRNGKey
 from blurjax.blur_type._config import LABELS, PATCH, Config
 from blurjax.blur_type.samples import Batch
 from blurjax.nn import grnn
@@ -183,10 +184,10 @@ def layers(
     x = feature(variables, patches, config)
     params = variables["params"]
     if config.body == "conv":
-        # Flax's layers compute, and keep their parameters, in float32.
         body = {name: value for name, value in params.items() if name != "branch"}
-        logits, dense = _conv(config).apply({"params": body}, x.astype(jnp.float32))
+        logits, dense = _conv(config).apply({"params": body}, x.astype(network_dtype(body)))
         return logits.astype(x.dtype), [dense.astype(x.dtype)]
+    x = x.astype(network_dtype(params, x.dtype))
     if config.body == "residual":
         return _residual(params, x)
     hidden: list[Array] = []
@@ -252,6 +253,7 @@ def loss(
     *,
     key: PRNGKey | None = None,
     train: bool = True,
+    axis_name: AxisName = None,
 ) -> tuple[Float[Array, ""], Aux]:
     """Weighted mean cross-entropy of the type, and the parameter branch's error if there is one.
 
@@ -267,6 +269,8 @@ def loss(
         config: the shape, static.
         key: unused, the network is deterministic.
         train: unused.
+        axis_name: a mapped axis over which the batch is shared out: all means are those of the
+            whole batch, and equal on all devices.
 
     Returns:
         The scalar, and `Aux` with the metrics "loss", "accuracy" (of the type, over patches that
@@ -277,19 +281,23 @@ def loss(
     Source: Yan & Shao, TIP 2016, fine-tuning; the branch is our choice.
     """
     del key, train
-    logits, hidden = layers(variables, batch.patches, config)
+    said = layers(variables, batch.patches, config)
+    logits, hidden = jax.tree.map(lambda x: x.astype(batch.patches.dtype), said)
     typed = jnp.where(batch.label < len(LABELS), batch.weight, 0)
-    share = typed / jnp.maximum(jnp.sum(typed), 1)
+
+    def mean(values: Array, weight: Array = typed) -> Array:
+        return weighted_mean(values, weight, axis_name)
+
     label = jnp.minimum(batch.label, len(LABELS) - 1)
-    value = jnp.sum(share * _cross_entropy(logits, label))
-    right = (jnp.argmax(logits, axis=1) == label).astype(share.dtype)
-    metrics = {"loss": value, "accuracy": jnp.sum(share * right)}
+    value = mean(_cross_entropy(logits, label))
+    right = (jnp.argmax(logits, axis=1) == label).astype(typed.dtype)
+    metrics = {"loss": value, "accuracy": mean(right)}
     if config.recall == "branch":
         params = variables["params"]["branch"]
-        error = jnp.sum(share * _branch_error(params, hidden[0], batch, config))
+        error = mean(_branch_error(params, hidden[0], batch, config))
         kind = jnp.maximum(batch.label - len(LABELS) + 1, 0)
         doubt = _cross_entropy(_branch(params["kind"], hidden[0]), kind)
-        doubt = jnp.sum(batch.weight * doubt) / jnp.maximum(jnp.sum(batch.weight), 1)
+        doubt = mean(doubt, batch.weight)
         value = value + config.parameter_weight * error + config.kind_weight * doubt
         metrics = {**metrics, "loss": value, "parameters": error, "kind": doubt}
     return value, Aux(metrics, variables["state"])

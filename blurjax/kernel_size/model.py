@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from blurjax import features
-from blurjax._typing import Array, Float, Images, Int, PRNGKey
+from blurjax._numerics import network_dtype, weighted_mean
+from blurjax._typing import Array, AxisName, Float, Images, Int, PRNGKey
 from blurjax.kernel_size._config import MIN_SIZE, PATCH, RANGES, Config, members, range_of, sizes
 from blurjax.kernel_size._networks import Lags
 from blurjax.kernel_size.samples import Batch, patches
@@ -66,11 +67,11 @@ class Prediction(NamedTuple):
     """The ends of the interval."""
 
 
-def networks(config: Config) -> dict[str, ResNet | Lags]:
-    """The networks of a configuration, by name."""
+def networks(config: Config, axis_name: AxisName = None) -> dict[str, ResNet | Lags]:
+    """The networks of a configuration, by name; batch normalisation over an axis, if any."""
 
     def resnet(outputs: int) -> ResNet:
-        return ResNet(outputs, config.depth, config.width)
+        return ResNet(outputs, config.depth, config.width, axis_name=axis_name)
 
     if config.body == "correlation":
         return {"correlation": Lags(config.channels, len(sizes(config)))}
@@ -167,6 +168,7 @@ def _run(
     train: bool,
     inside: Array | None = None,
     parts: int = 0,
+    axis_name: AxisName = None,
 ) -> tuple[Scores, Variables]:
     """The scores in the images' dtype, and the statistics that batch normalisation measured.
 
@@ -176,15 +178,16 @@ def _run(
     state = dict(variables["state"])
 
     def said(name: str, x: Array) -> Array:
-        network = networks(config)[name]
+        network = networks(config, axis_name)[name]
         tree = {"params": variables["params"][name], "batch_stats": state.get(name, {})}
+        x = x.astype(dtype)
         if train and name in state:
             answer, measured = network.apply(tree, x, train=True, mutable=["batch_stats"])
             state[name] = measured["batch_stats"]
-            return jnp.asarray(answer)
-        return jnp.asarray(network.apply(tree, x))
+            return jnp.asarray(answer).astype(jnp.float32)
+        return jnp.asarray(network.apply(tree, x)).astype(jnp.float32)
 
-    # Flax's layers compute, and keep their parameters, in float32.
+    dtype = network_dtype(variables["params"])
     x = images.astype(jnp.float32)
     if config.body == "correlation":
         # Whole images, or already what `views` makes of them.
@@ -223,6 +226,7 @@ def loss(
     *,
     key: PRNGKey | None = None,
     train: bool = True,
+    axis_name: AxisName = None,
 ) -> tuple[Float[Array, ""], Aux]:
     """Mean cross-entropy of the sizes; of the regressor the mean absolute error.
 
@@ -236,6 +240,8 @@ def loss(
         config: the shape, static.
         key: unused, the networks are deterministic.
         train: whether batch normalisation uses the batch's own statistics.
+        axis_name: a mapped axis over which the batch is shared out: all means, and batch
+            normalisation's statistics, are those of the whole batch, and equal on all devices.
 
     Returns:
         The scalar, and `Aux` with the metrics "loss" and "abe" (mean absolute error in pixels; of
@@ -255,10 +261,10 @@ def loss(
     weight = batch.weight
     parts = len(RANGES) if config.body == "cascade" and train else 0
     inside = batch.inside if config.body == "correlation" else None
-    scores, state = _run(variables, batch.images, config, train, inside, parts)
+    scores, state = _run(variables, batch.images, config, train, inside, parts, axis_name)
 
     def mean(x: Array, weight: Array) -> Array:
-        return jnp.sum(weight * x) / jnp.maximum(jnp.sum(weight), 1)
+        return weighted_mean(x, weight, axis_name)
 
     if config.body == "regressor":
         assert scores.size is not None

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from blurjax._typing import Array, Float, PRNGKey
+from blurjax._numerics import gathered, mean_over, network_dtype
+from blurjax._typing import Array, AxisName, Float, PRNGKey
 from blurjax.nn.resnet import ResNet
 from blurjax.region._baselines import GABOR_STATISTICS, gabor_statistics
 from blurjax.region._config import WINDOW, Config
@@ -44,8 +45,8 @@ class Prediction(NamedTuple):
     windows of validation photographs with shakes of 11 to 55 px, noise of 1/255 to 4/255."""
 
 
-def _network(config: Config) -> ResNet:
-    return ResNet(1, config.depth, config.width, strided=True)
+def _network(config: Config, axis_name: AxisName = None) -> ResNet:
+    return ResNet(1, config.depth, config.width, strided=True, axis_name=axis_name)
 
 
 def init(key: PRNGKey, config: Config) -> Variables:
@@ -125,7 +126,7 @@ def apply(
 
 
 def _run(
-    variables: Variables, windows: Array, config: Config, train: bool
+    variables: Variables, windows: Array, config: Config, train: bool, axis_name: AxisName = None
 ) -> tuple[Array, Variables]:
     """The scores in the windows' dtype, and the statistics that batch normalisation measured."""
     if min(windows.shape[1:]) < 64:
@@ -134,11 +135,11 @@ def _run(
             f"can be said: pass {WINDOW}x{WINDOW}"
         )
     state = dict(variables["state"])
-    # Flax's layers compute, and keep their parameters, in float32.
     x = windows.astype(jnp.float32)
     if config.body == "gabor":
         known, weights = state["features"], variables["params"]["gabor"]
         features = (gabor_statistics(x) - known["mean"][None]) / known["deviation"][None]
+        features = features.astype(network_dtype(weights))
         said = features @ weights["kernel"] + weights["bias"]
         return said.astype(windows.dtype), state
     x = (x - jnp.mean(x, axis=(1, 2), keepdims=True)) / _SPREAD
@@ -147,8 +148,10 @@ def _run(
         x = x[:, : height // 2 * 2, : width // 2 * 2]
         x = jnp.mean(x.reshape(n, height // 2, 2, width // 2, 2), axis=(2, 4))
     tree = {"params": variables["params"]["resnet"], "batch_stats": state["resnet"]}
+    x = x.astype(network_dtype(tree["params"]))
     if train:
-        said, measured = _network(config).apply(tree, x, train=True, mutable=["batch_stats"])
+        network = _network(config, axis_name)
+        said, measured = network.apply(tree, x, train=True, mutable=["batch_stats"])
         state["resnet"] = measured["batch_stats"]
     else:
         said = _network(config).apply(tree, x)
@@ -162,6 +165,7 @@ def loss(
     *,
     key: PRNGKey | None = None,
     train: bool = True,
+    axis_name: AxisName = None,
 ) -> tuple[Float[Array, ""], Aux]:
     """Binary cross-entropy of the windows' labels, as `config.target` has them.
 
@@ -175,6 +179,8 @@ def loss(
         config: static.
         key: unused, the scorers are deterministic.
         train: whether batch normalisation uses the batch's own statistics.
+        axis_name: a mapped axis over which the batch is shared out: all means, and batch
+            normalisation's statistics, are those of the whole batch, and equal on all devices.
 
     Returns:
         The scalar, and `Aux` with the metrics "loss", "accuracy" (of good or not), "good" (share),
@@ -186,7 +192,7 @@ def loss(
     Source: Yang et al. eq. (2); "similarity" and "rank" are our choice.
     """
     del key
-    logits, state = _run(variables, batch.windows, config, train)
+    logits, state = _run(variables, batch.windows, config, train, axis_name)
     similarity = batch.similarity.astype(logits.dtype)
     good = (similarity > config.threshold).astype(logits.dtype)
     wanted = good if config.target == "good" else similarity
@@ -194,9 +200,13 @@ def loss(
     def entropy(logit: Array, target: Array) -> Array:
         return jax.nn.softplus(logit) - target * logit
 
-    value = jnp.mean(entropy(logits, wanted))
+    value = mean_over(entropy(logits, wanted), axis_name)
+    accuracy = mean_over(((logits > 0) == (good > 0)).astype(logits.dtype), axis_name)
+    share = mean_over(good, axis_name)
+    # Windows of one photograph may lie on two devices.
+    logits, similarity, image = gathered((logits, similarity, batch.image), axis_name)
     ahead = similarity[:, None] - similarity[None, :]
-    mine = batch.image[:, None] == batch.image[None, :]
+    mine = image[:, None] == image[None, :]
     clear = jnp.where(mine & (ahead > _CLEAR), ahead, 0)
     lead = logits[:, None] - logits[None, :]
     pairs = jnp.maximum(jnp.sum(clear), 1e-6)
@@ -205,8 +215,8 @@ def loss(
     count = jnp.maximum(jnp.sum(clear > 0), 1)
     metrics = {
         "loss": value,
-        "accuracy": jnp.mean(((logits > 0) == (good > 0)).astype(logits.dtype)),
-        "good": jnp.mean(good),
+        "accuracy": accuracy,
+        "good": share,
         "order": jnp.sum((clear > 0) & (lead > 0)) / count,
     }
     return value, Aux(metrics, state)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from blurjax import features
-from blurjax._typing import Array, Float
+from blurjax._typing import Array, AxisName, Float
 
 _HE = nn.initializers.he_normal()
 # Channels at an 8th, a 16th and a 32nd of the resolution, over those at a quarter.
@@ -18,7 +18,8 @@ class PatchNetwork(nn.Module):
     """Patches (n, 32, 32) to logits (n, 2): blurred, sharp.
 
     conv k x k, twice 5x5, 3x3, in pairs before each pooling, each followed by batch normalisation
-    and CReLU (the rectified and the rectified negative side by side); then dense.
+    and CReLU (the rectified and the rectified negative side by side); then dense. Batch
+    normalisation takes its statistics over `axis_name` too, if the batch is shared out over one.
 
     Source: Zeng et al. name the parts: multi-convolution and sub-sampling, batch normalisation,
         CReLU, one dense layer, two classes. Their sizes are our choice.
@@ -26,6 +27,7 @@ class PatchNetwork(nn.Module):
 
     filters: int = 32
     kernel: int = 7
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, patches: Float[Array, "n p p"], train: bool = False) -> Float[Array, "n 2"]:
@@ -39,7 +41,8 @@ class PatchNetwork(nn.Module):
         )
         for i, (side, width, pooled) in enumerate(layers):
             x = nn.Conv(width, (side, side), kernel_init=_HE, use_bias=False, name=f"conv{i}")(x)
-            x = nn.BatchNorm(not train, momentum=0.95, name=f"norm{i}")(x)
+            norm = nn.BatchNorm(not train, momentum=0.95, axis_name=self.axis_name, name=f"norm{i}")
+            x = norm(x)
             x = jnp.concatenate([nn.relu(x), nn.relu(-x)], axis=-1)
             if pooled:
                 x = nn.max_pool(x, (2, 2), (2, 2))

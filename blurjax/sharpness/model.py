@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from blurjax import features
-from blurjax._typing import Array, Float, Patches, PRNGKey
+from blurjax._numerics import network_dtype, weighted_mean
+from blurjax._typing import Array, AxisName, Float, Patches, PRNGKey
 from blurjax.sharpness._config import MIN_SIZE, PATCH, Config
 from blurjax.sharpness._metric import STEP, squares
 from blurjax.sharpness._networks import Detector, PatchNetwork
@@ -73,12 +74,12 @@ def init(key: PRNGKey, config: Config) -> Variables:
     return {"params": dict(made["params"]), "state": state}
 
 
-def _network(config: Config) -> Detector | PatchNetwork:
+def _network(config: Config, axis_name: AxisName = None) -> Detector | PatchNetwork:
     if config.body == "detector":
         return Detector(config.width)
     if config.body == "metric":
         raise ValueError("the local metric is no network; use `local_metric` and `measure`")
-    return PatchNetwork(config.filters, config.kernel)
+    return PatchNetwork(config.filters, config.kernel, axis_name)
 
 
 def apply(
@@ -116,7 +117,9 @@ def apply(
     return jnp.asarray(_run(variables, images, config, train)[0])
 
 
-def _run(variables: Variables, images: Array, config: Config, train: bool) -> tuple[Array, Any]:
+def _run(
+    variables: Variables, images: Array, config: Config, train: bool, axis_name: AxisName = None
+) -> tuple[Array, Any]:
     """The network's answer in the images' dtype, and the statistics it measured."""
     height, width = images.shape[1:]
     if config.body == "patches" and (height, width) != (PATCH, PATCH):
@@ -126,18 +129,21 @@ def _run(variables: Variables, images: Array, config: Config, train: bool) -> tu
             f"images are {height}x{width}; the detector needs sides that are multiples of "
             f"{MULTIPLE} (`predict` pads them)"
         )
-    # Flax's layers compute, and keep their parameters, in float32.
     x = images.astype(jnp.float32)
+    dtype = network_dtype(variables["params"])
     said: Any
     if config.body == "detector":
+        x = x.astype(dtype)
         said = _network(config).apply({"params": variables["params"]}, x)
         return said.astype(images.dtype), {}
     if config.contrast:
         about = jnp.mean(x, axis=(1, 2), keepdims=True)
         x = (x - about) / (features.contrast(x)[:, None, None] + _FLAT)
     tree = {"params": variables["params"], "batch_stats": variables["state"]}
+    x = x.astype(dtype)
     if train:
-        said, measured = _network(config).apply(tree, x, train=True, mutable=["batch_stats"])
+        network = _network(config, axis_name)
+        said, measured = network.apply(tree, x, train=True, mutable=["batch_stats"])
         return said.astype(images.dtype), measured["batch_stats"]
     said = _network(config).apply(tree, x)
     return said.astype(images.dtype), variables["state"]
@@ -150,6 +156,7 @@ def loss(
     *,
     key: PRNGKey | None = None,
     train: bool = True,
+    axis_name: AxisName = None,
 ) -> tuple[Float[Array, ""], Aux]:
     """Mean cross-entropy, of squares of 4x4 pixels (detector) or of patches.
 
@@ -159,6 +166,8 @@ def loss(
         config: the shape, static.
         key: unused, the networks are deterministic.
         train: whether batch normalisation uses the batch's own statistics.
+        axis_name: a mapped axis over which the batch is shared out: all means, and batch
+            normalisation's statistics, are those of the whole batch, and equal on all devices.
 
     Returns:
         The scalar, and `Aux` with the metrics "loss", "accuracy" and "mae" (mean difference of
@@ -178,7 +187,7 @@ def loss(
             f"the batch is a {type(batch).__name__} and the network a {config.body!r}; `sample` "
             "makes those of the network whose config it gets"
         )
-    said, state = _run(variables, batch.images, config, train)
+    said, state = _run(variables, batch.images, config, train, axis_name)
     if isinstance(batch, PatchBatch):
         logits, truth, weight = said[:, 1] - said[:, 0], batch.sharp, batch.weight
     else:
@@ -186,10 +195,9 @@ def loss(
         weight = jnp.ones((), said.dtype)
         state = variables["state"]
     weight = jnp.broadcast_to(weight, logits.shape)
-    total = jnp.maximum(jnp.sum(weight), 1)
 
     def mean(x: Array) -> Array:
-        return jnp.sum(weight * x) / total
+        return weighted_mean(x, weight, axis_name)
 
     # Both parts of the logistic loss, without overflow.
     value = mean(jax.nn.softplus(logits) - truth * logits)

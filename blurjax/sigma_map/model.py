@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from blurjax._typing import Array, Float, Patches, PRNGKey
+from blurjax._numerics import mean_over, network_dtype
+from blurjax._typing import Array, AxisName, Float, Patches, PRNGKey
 from blurjax.sigma_map._config import MIN_SIZE, Config, class_sigmas
 from blurjax.sigma_map._networks import Classifier, Regressor
 from blurjax.sigma_map.samples import Batch
@@ -188,8 +189,8 @@ def run(
             about = variables["state"]["input"]
             x = x.astype(jnp.float32)
             x = (x - about["mean"].astype(x.dtype)) / about["scale"].astype(x.dtype)
-    # Flax's layers compute, and keep their parameters, in float32.
-    x = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), x)
+    dtype = network_dtype(variables["params"])
+    x = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), x)
     said = network.apply({"params": variables["params"]}, x, part)
     return jnp.asarray(said).astype(given.dtype) if part == "whole" else said
 
@@ -201,6 +202,7 @@ def loss(
     *,
     key: PRNGKey | None = None,
     train: bool = True,
+    axis_name: AxisName = None,
 ) -> tuple[Float[Array, ""], Aux]:
     """Classifier: mean cross-entropy. Regressor: the beta-NLL of sigma and its variance.
 
@@ -217,6 +219,8 @@ def loss(
         config: the shape, static.
         key: unused, the networks are deterministic.
         train: unused.
+        axis_name: a mapped axis over which the batch is shared out: all means are those of the
+            whole batch, and equal on all devices.
 
     Returns:
         The scalar, and `Aux` with the metrics "loss", "rmse" (px; of the classifier's
@@ -233,13 +237,13 @@ def loss(
     if config.body == "classifier":
         log_probability = jax.nn.log_softmax(said)
         target = soft_labels(batch.sigma, config).astype(said.dtype)
-        value = -jnp.mean(jnp.sum(target * log_probability, axis=-1))
+        value = -mean_over(jnp.sum(target * log_probability, axis=-1), axis_name)
         expected, _ = decode(said, config)
         right = jnp.argmax(said, axis=-1) == jnp.argmax(target, axis=-1)
         metrics = {
             "loss": value,
-            "rmse": jnp.sqrt(jnp.mean((expected - batch.sigma) ** 2)),
-            "accuracy": jnp.mean(right.astype(said.dtype)),
+            "rmse": jnp.sqrt(mean_over((expected - batch.sigma) ** 2, axis_name)),
+            "accuracy": mean_over(right.astype(said.dtype), axis_name),
         }
         return value, Aux(metrics, variables["state"])
     truth = _squares(batch.sigma)
@@ -247,11 +251,11 @@ def loss(
     error = (sigma - truth) ** 2
     variance = jnp.exp(log_variance)
     weight = jax.lax.stop_gradient(jnp.sqrt(variance))
-    value = jnp.mean(weight * (error / variance + log_variance)) / 2
+    value = mean_over(weight * (error / variance + log_variance), axis_name) / 2
     metrics = {
         "loss": value,
-        "rmse": jnp.sqrt(jnp.mean(error)),
-        "calibration": jnp.mean(error / variance),
+        "rmse": jnp.sqrt(mean_over(error, axis_name)),
+        "calibration": mean_over(error / variance, axis_name),
     }
     return value, Aux(metrics, variables["state"])
 

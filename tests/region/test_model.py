@@ -186,7 +186,7 @@ IMAGE = np.array([0, 0, 0, 1, 1, 1])
 def saying(monkeypatch):
     """The scorer says `SAID`."""
 
-    def known(variables, windows, config, train):
+    def known(variables, windows, config, train, axis_name):
         return jnp.asarray(SAID), {"train": train}
 
     monkeypatch.setattr(room, "_run", known)
