@@ -3,18 +3,27 @@
     save("runs/a/checkpoints", 100, {"params": params, "opt": opt_state}, {"stage": "train"})
     tree, meta, step = restore("runs/a/checkpoints", target)
 
+    with Checkpoints("runs/a/checkpoints", keep=2, keep_best=1) as checkpoints:
+        checkpoints.save(100, tree, meta, score=validation_loss)  # returns before it is on disk
+
 Orbax writes atomically: an interrupted save leaves a temporary folder that is never read.
 What it does not do is notice damage afterwards: one flipped byte in an array file restores
 as other numbers. Therefore the SHA-256 of every array is stored beside it and checked.
 
-Everything here is host code, and holds the whole tree in host memory. This is the only
-file of the package that imports orbax, inside the functions: it costs half a second.
+Everything here is host code, and holds the whole tree in host memory. In a job of several
+processes (`jax.distributed`) all of them call `save` for the same steps, and restore each for
+itself. This is the only file of the package that imports orbax, inside the functions: it costs
+half a second.
 """
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import jax
@@ -27,6 +36,169 @@ class CheckpointError(ValueError):
     """A checkpoint that is missing, damaged, or does not fit what was asked for."""
 
 
+class Checkpoints:
+    """The checkpoints of one run, written in the background.
+
+    A context manager: leaving it waits for what is being written. Host.
+
+    Args:
+        directory: the folder that holds the steps; made if it is missing.
+        keep: how many of the last steps stay, >= 1.
+        keep_best: how many of those with the lowest score stay besides.
+
+    Source: our choice; Orbax's CheckpointManager.
+
+    Example:
+        >>> import tempfile, numpy as np
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with Checkpoints(folder, keep=1, keep_best=1) as checkpoints:
+        ...         for step, score in enumerate((0.3, 0.1, 0.2)):
+        ...             checkpoints.save(step, {"w": np.full(2, float(step))}, score=score)
+        ...     steps(folder), best_step(folder), restore(folder, step=1)[0]
+        ([1, 2], 1, {'w': array([1., 1.])})
+    """
+
+    def __init__(self, directory: str | Path, *, keep: int = 2, keep_best: int = 0) -> None:
+        self._folder = Path(directory).resolve()
+        self._keep, self._keep_best = keep, keep_best
+        self._manager: Any = None
+
+    def save(
+        self,
+        step: int,
+        tree: Any,
+        meta: Mapping[str, Any] | None = None,
+        *,
+        score: float | None = None,
+    ) -> None:
+        """Begin to write `tree` as a step; on return its arrays may be overwritten.
+
+        The leaves are stored flat, each under its path in the tree (`opt/0/mu/dense/kernel`), so
+        that reading them back needs no class of the tree.
+
+        Args:
+            step: >= 0, not yet in the directory.
+            tree: any pytree of arrays and numbers; its dictionaries have string keys without
+                "/". Random keys are stored as their data and come back as keys. An array that
+                several processes share must be whole on each.
+            meta: JSON values to store with it.
+            score: of validation, the lower the better; steps without one are not among the best.
+
+        Raises:
+            CheckpointError: the step exists, two leaves would share a name, an array is spread
+                over processes; or writing this step or the last failed: nothing half-written
+                remains, and what was there before is still there.
+        """
+        import orbax.checkpoint as ocp
+
+        # All processes of a job answer this alike: none goes on alone.
+        if step in steps(self._folder):
+            raise CheckpointError(
+                f"{self._folder} already holds step {step}; save a later step, or delete "
+                f"{self._folder / str(step)}"
+            )
+        leaves = _flatten(tree)
+        hosted = {name: _to_host(leaf, name) for name, leaf in leaves.items()}
+        described = {
+            name: {
+                "shape": list(array.shape),
+                "dtype": array.dtype.name,
+                "sha256": _digest(array),
+                "key": _key_implementation(leaves[name]),
+            }
+            for name, array in hosted.items()
+        }
+        about = {"arrays": described, "meta": dict(meta or {}), "score": score}
+        content = json.loads(json.dumps(about))
+        # What several processes share is written by all of them, each its part.
+        arrays = {name: _shared(leaves[name], array) for name, array in hosted.items()}
+        try:
+            if self._manager is None:
+                self._manager = self._open()
+            # An error of the last step's comes out here.
+            self._manager.wait_until_finished()
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    arrays=ocp.args.StandardSave(_stored(arrays)),
+                    meta=ocp.args.JsonSave({"content": content, "sha256": _json_digest(content)}),
+                ),
+                metrics=None if score is None else {"score": score},
+                # Without it Orbax silently skips a step lower than the latest one.
+                force=True,
+            )
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def wait(self) -> None:
+        """Return when everything is on disk.
+
+        Raises:
+            CheckpointError: the last step could not be written.
+        """
+        if self._manager is None:
+            return
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._manager is None:
+            return
+        try:
+            if kind is None:
+                self.wait()
+        finally:
+            manager, self._manager = self._manager, None
+            try:
+                manager.close()
+            except Exception as late:
+                if kind is None:
+                    raise self._failed(late) from late
+
+    def _open(self) -> Any:
+        import orbax.checkpoint as ocp
+        from orbax.checkpoint import checkpoint_managers as policies
+
+        best = policies.BestN(
+            get_metric_fn=lambda metrics: metrics["score"],
+            reverse=True,
+            n=self._keep_best,
+            keep_checkpoints_without_metrics=False,
+        )
+        latest = policies.LatestN(self._keep)
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policies.AnyPreservationPolicy([latest, best]),
+            cleanup_tmp_directories=True,
+        )
+        return ocp.CheckpointManager(self._folder, options=options)
+
+    def _failed(self, error: Exception) -> CheckpointError:
+        """The sentence for a step that could not be written; what is left of it is removed."""
+        manager, self._manager = self._manager, None
+        if manager is not None:
+            # It would raise the same error again.
+            with contextlib.suppress(Exception):
+                manager.close()
+        for path in self._folder.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(path, ignore_errors=True)
+        there = steps(self._folder)
+        left = f"step {max(there)} is there" if there else "there is no earlier one"
+        return CheckpointError(
+            f"{self._folder}: a checkpoint could not be written ({_brief(error)}); {left}: make "
+            "room or give another folder, and run the same command again"
+        )
+
+
 def save(
     directory: str | Path,
     step: int,
@@ -37,22 +209,17 @@ def save(
 ) -> None:
     """Write `tree` as one step of a checkpoint directory; it is on disk on return.
 
-    Host function. The leaves are stored flat, each under its path in the tree
-    (`opt/0/mu/dense/kernel`), so that reading them back needs no class of the tree.
+    Host function.
 
     Args:
         directory: the folder that holds the steps; made if it is missing.
-        step: >= 0, not yet in the directory.
-        tree: any pytree of arrays and numbers; its dictionaries have string keys without
-            "/". Random keys are stored as their data and come back as keys. Every array
-            must be addressable by this process.
-        meta: JSON values to store with it.
+        step, tree, meta: see `Checkpoints.save`.
         keep: how many of the last steps stay, >= 1.
 
     Raises:
-        CheckpointError: the step exists, or two leaves would share a name.
+        CheckpointError: see `Checkpoints.save`.
 
-    Source: our choice; Orbax's CheckpointManager.
+    Source: our choice.
 
     Example:
         >>> import tempfile, numpy as np
@@ -61,36 +228,52 @@ def save(
         ...     restore(folder)
         ({'w': array([0., 1.])}, {'note': 'hello'}, 3)
     """
-    import orbax.checkpoint as ocp
+    with Checkpoints(directory, keep=keep) as checkpoints:
+        checkpoints.save(step, tree, meta)
+
+
+def steps(directory: str | Path) -> list[int]:
+    """The complete steps in a checkpoint directory, ascending; none if it is missing.
+
+    Host function. Temporary folders of interrupted saves, and steps that were set aside, do not
+    count.
+
+    Example:
+        >>> steps("/no/such/directory")
+        []
+    """
+    from orbax.checkpoint import path as ocp_path
 
     folder = Path(directory).resolve()
-    if step in _steps(folder):
-        raise CheckpointError(
-            f"{folder} already holds step {step}; save a later step, or delete {folder / str(step)}"
-        )
-    leaves = _flatten(tree)
-    arrays = {name: _to_host(leaf) for name, leaf in leaves.items()}
-    described = {
-        name: {
-            "shape": list(array.shape),
-            "dtype": array.dtype.name,
-            "sha256": _digest(array),
-            "key": _key_implementation(leaves[name]),
-        }
-        for name, array in arrays.items()
-    }
-    content = json.loads(json.dumps({"arrays": described, "meta": dict(meta or {})}))
-    options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False)
-    with ocp.CheckpointManager(folder, options=options) as manager:
-        manager.save(
-            step,
-            args=ocp.args.Composite(
-                arrays=ocp.args.StandardSave(_stored(arrays)),
-                meta=ocp.args.JsonSave({"content": content, "sha256": _json_digest(content)}),
-            ),
-            # Without it Orbax silently skips a step lower than the latest one.
-            force=True,
-        )
+    return sorted(ocp_path.step.checkpoint_steps(folder)) if folder.is_dir() else []
+
+
+def best_step(directory: str | Path) -> int | None:
+    """The step of lowest score, of those in a directory that have one and can be read.
+
+    Host function.
+    """
+    scores = {}
+    for step in steps(directory):
+        try:
+            score = _content(Path(directory).resolve(), step).get("score")
+        except CheckpointError:
+            continue
+        if score is not None:
+            scores[step] = score
+    return min(scores, key=lambda step: scores[step], default=None)
+
+
+def set_aside(directory: str | Path, step: int) -> Path:
+    """Rename a damaged step, so that it is no longer among the steps; returns its new path.
+
+    Host function.
+    """
+    folder = Path(directory).resolve()
+    aside = folder / f"damaged-{step}"
+    shutil.rmtree(aside, ignore_errors=True)
+    os.replace(folder / str(step), aside)
+    return aside
 
 
 def latest_step(directory: str | Path) -> int | None:
@@ -102,7 +285,7 @@ def latest_step(directory: str | Path) -> int | None:
         >>> latest_step("/no/such/directory") is None
         True
     """
-    return max(_steps(Path(directory).resolve()), default=None)
+    return max(steps(directory), default=None)
 
 
 def restore(
@@ -110,19 +293,26 @@ def restore(
     target: Any = None,
     *,
     step: int | None = None,
+    part: str | None = None,
     shardings: Any = None,
+    pass_over: Callable[[int, str], None] | None = None,
 ) -> tuple[Any, dict[str, Any], int]:
     """Read a checkpoint back and check every array against its checksum.
 
-    Host function. It does not matter on how many devices the checkpoint was made.
+    Host function. It does not matter on how many devices, or by how many processes, the
+    checkpoint was made.
 
     Args:
         directory: the folder that `save` was given.
         target: a pytree of arrays or `jax.ShapeDtypeStruct`s of the structure, shapes and
             dtypes to expect. None: nested dictionaries with string keys, whatever they were.
         step: which one; None for the last.
+        part: read only what lies below a name, "state/variables/params" for parameters alone:
+            the tree is that part, and the other arrays are not read.
         shardings: a `jax.sharding.Sharding` for all arrays, or a tree of them that
             `jax.device_put` takes; None for NumPy arrays in host memory.
+        pass_over: with `step` None, called with the number of every damaged step and a sentence,
+            before an earlier one is read; without it a damaged step is an error.
 
     Returns:
         The tree, the JSON values, and the step.
@@ -136,83 +326,122 @@ def restore(
     Example: see `save`.
     """
     folder = Path(directory).resolve()
-    steps = _steps(folder)
-    if not steps:
+    there = steps(folder)
+    if not there:
         raise CheckpointError(f"{folder} holds no checkpoint; check the path, or train first")
-    if step is None:
-        step = max(steps)
-    elif step not in steps:
-        raise CheckpointError(f"{folder} holds no step {step}; it holds {sorted(steps)}")
+    if step is not None and step not in there:
+        raise CheckpointError(f"{folder} holds no step {step}; it holds {there}")
+    wanted = max(there) if step is None else step
     try:
-        leaves, meta = _load(folder, step)
+        leaves, meta = _load(folder, wanted, part)
     except CheckpointError as error:
-        earlier = _last_good_step(folder, [s for s in steps if s < step])
-        remedy = (
-            "no earlier step is whole, so train again in an empty directory"
-            if earlier is None
-            else f"step {earlier} is whole: give step={earlier}, or delete {folder / str(step)}"
-        )
+        earlier = _last_good_step(folder, [s for s in there if s < wanted], part)
+        if earlier is None:
+            remedy = "no earlier step is whole, so train again in an empty directory"
+        elif step is None and pass_over is not None:
+            pass_over(wanted, f"{error}; passed over for step {earlier}, which is whole")
+            # There may be others between the two.
+            for other in there:
+                if earlier < other < wanted:
+                    pass_over(other, f"{folder}, step {other}: damaged too")
+            return restore(directory, target, step=earlier, part=part, shardings=shardings)
+        else:
+            remedy = (
+                f"step {earlier} is whole: give step={earlier}, or delete {folder / str(wanted)}"
+            )
         raise CheckpointError(f"{error}; {remedy}") from error
-    tree = _nest(leaves) if target is None else _fit(leaves, target, f"{folder}, step {step}")
+    tree = _nest(leaves) if target is None else _fit(leaves, target, f"{folder}, step {wanted}")
     if shardings is not None:
         tree = jax.device_put(tree, shardings)
-    return tree, meta, step
+    return tree, meta, wanted
 
 
-def _steps(folder: Path) -> list[int]:
-    """The complete steps in `folder`."""
+def _manager(folder: Path) -> Any:
+    """A manager that reads, in this process alone: no other one is waited for."""
     import orbax.checkpoint as ocp
 
-    if not folder.is_dir():
-        return []
-    options = ocp.CheckpointManagerOptions(create=False)
-    with ocp.CheckpointManager(folder, options=options) as manager:
-        return list(manager.all_steps())
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=jax.process_index(),
+        active_processes={jax.process_index()},
+        barrier_sync_key_prefix=f"reader{jax.process_index()}",
+    )
+    options = ocp.CheckpointManagerOptions(
+        create=False,
+        read_only=True,
+        enable_async_checkpointing=False,
+        multiprocessing_options=alone,
+    )
+    return ocp.CheckpointManager(folder, options=options)
 
 
-def _load(folder: Path, step: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The leaves by name and the caller's meta of one step, all checksums verified."""
+def _content(folder: Path, step: int) -> dict[str, Any]:
+    """What is stored beside the arrays of one step, its checksum verified."""
     import orbax.checkpoint as ocp
 
     where = f"{folder}, step {step}"
-    options = ocp.CheckpointManagerOptions(create=False)
-    with ocp.CheckpointManager(folder, options=options) as manager:
+    with _manager(folder) as manager:
         # Damage can surface as any exception of Orbax, TensorStore or the JSON decoder.
         try:
             args = ocp.args.Composite(meta=ocp.args.JsonRestore())
             stored = manager.restore(step, args=args)[_META]
-            content = stored["content"]
-            described, meta = content["arrays"], content["meta"]
+            content: dict[str, Any] = stored["content"]
             whole = stored["sha256"] == _json_digest(content)
+            content["arrays"], content["meta"]
         except Exception as error:
             raise CheckpointError(f"{where}: the meta cannot be read ({_brief(error)})") from error
-        if not whole:
-            raise CheckpointError(f"{where}: the meta does not match its checksum")
-        expected = {name: _empty(entry) for name, entry in described.items()}
-        try:
-            args = ocp.args.Composite(arrays=ocp.args.StandardRestore(_stored(expected)))
-            arrays = manager.restore(step, args=args)[_ARRAYS]
-        except Exception as error:
-            raise CheckpointError(
-                f"{where}: the arrays cannot be read ({_brief(error)})"
-            ) from error
+    if not whole:
+        raise CheckpointError(f"{where}: the meta does not match its checksum")
+    return content
+
+
+def _load(
+    folder: Path, step: int, part: str | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The leaves by name and the caller's meta of one step, all checksums verified."""
+    import orbax.checkpoint as ocp
+
+    where = f"{folder}, step {step}"
+    content = _content(folder, step)
+    described = content["arrays"]
+    if part is not None:
+        described = {k: v for k, v in described.items() if f"{k}/".startswith(f"{part}/")}
+        if not described:
+            tops = sorted({name.rpartition("/")[0] for name in content["arrays"]})
+            raise CheckpointError(f"{where}: there is no {part!r}; there are {', '.join(tops[:9])}")
+    expected = {name: _empty(entry) for name, entry in described.items()}
+    read: dict[str, Any] = {}
+    if _stored(expected):
+        with _manager(folder) as manager:
+            wanted = ocp.args.PyTreeRestore(
+                _stored(expected),
+                restore_args={
+                    name: ocp.RestoreArgs(restore_type=np.ndarray) for name in _stored(expected)
+                },
+                partial_restore=True,
+            )
+            try:
+                read = manager.restore(step, args=ocp.args.Composite(arrays=wanted))[_ARRAYS]
+            except Exception as error:
+                raise CheckpointError(
+                    f"{where}: the arrays cannot be read ({_brief(error)})"
+                ) from error
     leaves: dict[str, Any] = {}
     for name, entry in described.items():
-        array = np.asarray(arrays.get(name, expected[name]))
+        array = np.asarray(read.get(name, expected[name]))
         if _digest(array) != entry["sha256"]:
             raise CheckpointError(f"{where}: the array {name!r} does not match its checksum")
-        leaves[name] = array
+        leaf: Any = array
         if entry["key"] is not None:
-            words = jax.numpy.asarray(array)
-            leaves[name] = jax.random.wrap_key_data(words, impl=entry["key"])
-    return leaves, meta
+            leaf = jax.random.wrap_key_data(jax.numpy.asarray(array), impl=entry["key"])
+        leaves[name if part is None else name[len(part) + 1 :]] = leaf
+    return leaves, content["meta"]
 
 
-def _last_good_step(folder: Path, steps: list[int]) -> int | None:
-    """The highest of `steps` that can be read and verified."""
-    for step in sorted(steps, reverse=True):
+def _last_good_step(folder: Path, candidates: list[int], part: str | None) -> int | None:
+    """The highest of some steps that can be read and verified."""
+    for step in sorted(candidates, reverse=True):
         try:
-            _load(folder, step)
+            _load(folder, step, part)
         except CheckpointError:
             continue
         return step
@@ -284,8 +513,29 @@ def _key_implementation(leaf: Any) -> str | None:
     return None
 
 
-def _to_host(leaf: Any) -> np.ndarray:
-    return np.asarray(leaf if _key_implementation(leaf) is None else jax.random.key_data(leaf))
+def _raw(leaf: Any) -> Any:
+    """An array, or the data of random keys."""
+    return leaf if _key_implementation(leaf) is None else jax.random.key_data(leaf)
+
+
+def _to_host(leaf: Any, name: str) -> np.ndarray:
+    """A copy in host memory."""
+    leaf = _raw(leaf)
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        if not leaf.is_fully_replicated:
+            raise CheckpointError(
+                f"the array {name!r} is spread over processes, so no process can tell its "
+                "checksum; replicate it first"
+            )
+        leaf = leaf.addressable_data(0)
+    return np.array(leaf)
+
+
+def _shared(leaf: Any, hosted: np.ndarray) -> Any:
+    """What goes to Orbax: the array itself if several processes hold it, else its copy, which the
+    next step does not overwrite."""
+    leaf = _raw(leaf)
+    return leaf if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable else hosted
 
 
 def _empty(entry: dict[str, Any]) -> np.ndarray:
@@ -293,7 +543,7 @@ def _empty(entry: dict[str, Any]) -> np.ndarray:
     return np.empty(entry["shape"], jax.numpy.dtype(entry["dtype"]))
 
 
-def _stored(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _stored(arrays: dict[str, Any]) -> dict[str, Any]:
     """What goes through Orbax: it refuses arrays without elements; shape and dtype say all."""
     return {name: array for name, array in arrays.items() if array.size}
 
