@@ -1,9 +1,6 @@
 """Train blur_type: pretraining, fine-tuning, the second stage, the judge, the weights file."""
 
-import dataclasses
 import functools
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from blurjax import blur_type, checkpoint, data, plots, weights
+from blurjax import blur_type, checkpoint, data, plots
 from blurjax.blur_type import Batch, Config
 from blurjax.blur_type.model import as_pictures, feature, layers
 from blurjax.nn import rbm
-from train import files, judge, loop
+from train import descent, files, judge, loop, machine
 from train.configs.blur_type import PRESETS, Preset
+from train.machine import Changes, How, Machine
 
 Variables = dict[str, Any]
 
@@ -38,6 +36,8 @@ def train(
     seed: int = 0,
     steps: Annotated[int | None, tyro.conf.arg(help="fine-tune for so many steps instead")] = None,
     quiet: bool = False,
+    change: Changes = (),
+    how: How = Machine(),  # noqa: B008
 ) -> Path:
     """Train the network, its GRNNs and the judge of photographs, and write a weights file.
 
@@ -53,23 +53,28 @@ def train(
         seed: of everything random.
         steps: fine-tuning steps, instead of the preset's.
         quiet: no progress.
+        change: other values instead of the preset's, "rate=1e-3".
+        how: devices, processes, input and records.
 
     Returns:
         Path of the weights file.
     """
-    started = time.monotonic()
-    plan: Preset = PRESETS[preset]
-    if steps is not None:
-        plan = dataclasses.replace(plan, steps=steps)
-    workdir = workdir or Path("runs") / f"blur_type_{preset}"
-    key = jax.random.key(seed)
+    run = descent.begin(
+        "blur_type",
+        PRESETS,
+        preset,
+        workdir=workdir,
+        seed=seed,
+        steps=steps,
+        quiet=quiet,
+        change=change,
+        how=how,
+    )
+    plan: Preset = run.plan
+    key, workdir, say = run.key, run.workdir, run.say
 
     sources, (sharp, held_out), about = _photographs(images, seed)
     files.claim(workdir, about)
-
-    def say(line: str) -> None:
-        if not quiet:
-            print(line, file=sys.stderr, flush=True)
 
     say(f"{preset}: {sharp.shape[0]} training and {held_out.shape[0]} validation tiles")
 
@@ -103,9 +108,7 @@ def train(
     else:
         unseen = draw(jax.random.fold_in(key, 8), held_out, n=3_000)
         drawn = functools.partial(draw, sharp=sharp)
-        variables = _network(
-            key, drawn, unseen, checks, plan, workdir=workdir, quiet=quiet, say=say
-        )
+        variables = _network(run, drawn, unseen, checks)
 
     if plan.config.body != "conv":
         _draw_filters(variables, plan.config, workdir / "filters.png", say)
@@ -128,39 +131,21 @@ def train(
         variables = {**variables, "judge": judged}
 
     # ---- the weights file, measured as it is on disk
-    out = out or workdir / "blur_type.npz"
-    record = {
-        "preset": preset,
-        "seed": seed,
-        "steps": plan.steps,
-        "files": {k: about[k] for k in ("train", "validation", "sha256")},
-        "jax": jax.__version__,
-    }
-    weights.save(out, variables, plan.config, record)
-    variables = blur_type.load(out)[0]
-    measured = accuracy(variables, checks, plan.config)
-    for part, rows in examples.items():
-        found = judge.report(variables["judge"], *rows)
-        measured |= {f"judge, {part}: {name}": value for name, value in found.items()}
-    say(f"{preset}: {time.monotonic() - started:.0f} s in this sitting; validation after the cast:")
-    for name, value in measured.items():
-        say(f"  {name} {value:.4f}")
-    say(f"weights in {out} ({out.stat().st_size / 1e6:.2f} MB), everything else in {workdir}")
-    return out
+    def measured(variables: Variables) -> dict[str, float]:
+        found = accuracy(variables, checks, plan.config)
+        for part, rows in examples.items():
+            judged = judge.report(variables["judge"], *rows)
+            found |= {f"judge, {part}: {name}": value for name, value in judged.items()}
+        return found
+
+    return run.write(variables, about, out, measured)
 
 
 def _network(
-    key: jax.Array,
-    draw: Callable[..., Batch],
-    unseen: Batch,
-    checks: dict[str, Batch],
-    plan: Preset,
-    *,
-    workdir: Path,
-    quiet: bool,
-    say: Callable[[str], None],
+    run: descent.Run, draw: Callable[..., Batch], unseen: Batch, checks: dict[str, Batch]
 ) -> Variables:
     """The first three stages: the network, on patches that `draw(key, n=...)` makes."""
+    key, plan, say = run.key, run.plan, run.say
     # ---- stage 0: the feature's standardisation, and the stored patches if any
     stored = _store(jax.random.fold_in(key, 1), draw, plan.stored, say)
     first = _as_float(blur_type.rows(stored, slice(plan.pretrain_patches)))
@@ -175,37 +160,40 @@ def _network(
     # ---- stage 1: greedy pretraining
     if plan.pretrain_epochs:
         variables = pretrain(
-            jax.random.fold_in(key, 3), variables, first, unseen, plan, workdir=workdir, quiet=quiet
+            jax.random.fold_in(key, 3),
+            variables,
+            first,
+            unseen,
+            plan,
+            workdir=run.workdir,
+            quiet=run.quiet,
+            tensorboard=run.machine.tensorboard,
         )
-        _draw_filters(variables, plan.config, workdir / "filters_pretrained.png", say)
+        _draw_filters(variables, plan.config, run.workdir / "filters_pretrained.png", say)
 
     # ---- stage 2: fine-tuning
-    optimizer = loop.adamw(plan.rate, plan.steps, weight_decay=plan.weight_decay)
-    step = loop.gradient_step(
-        functools.partial(blur_type.loss, config=plan.config),
-        optimizer,
-        functools.partial(_pick, count=plan.batch),
-    )
-    state = loop.run(
-        step,
-        loop.initial_state(variables, optimizer),
+    if run.machine.stream:
+        # A row each, as all else of the patches has.
+        stored = stored._replace(rejected=jnp.full(len(stored.label), stored.rejected))
+    return run.descend(
+        variables,
+        blur_type.loss,
+        pick,
         stored,
-        key=jax.random.fold_in(key, 4),
-        num_steps=plan.steps,
-        workdir=workdir,
-        stage="finetune",
-        validate=lambda state: accuracy(state["variables"], checks, plan.config),
+        validate=lambda variables: accuracy(variables, checks, plan.config),
         validate_every=1000,
-        meta={"config": dataclasses.asdict(plan.config)},
-        quiet=quiet,
+        best="-textured",
+        stage="finetune",
+        key=jax.random.fold_in(key, 4),
     )
-    return state["variables"]
 
 
 def _draw_filters(
     variables: Variables, config: Config, file: Path, say: Callable[[str], None]
 ) -> None:
     """The sixty filters of the first layer that have the greatest norm."""
+    if not machine.first():
+        return
     filters = variables["params"]["dense0"]["kernel"].T
     strongest = jnp.argsort(-jnp.linalg.norm(filters, axis=1))[:60]
     pictures = np.asarray(as_pictures(filters[strongest], config))
@@ -222,6 +210,7 @@ def pretrain(
     *,
     workdir: Path,
     quiet: bool = False,
+    tensorboard: bool = False,
 ) -> Variables:
     """Train each hidden layer as an RBM on the layer below, and copy it into the network.
 
@@ -278,6 +267,7 @@ def pretrain(
             workdir=workdir,
             stage=f"rbm{i}",
             log_every=1,
+            tensorboard=tensorboard,
             quiet=quiet,
         )
         params[f"dense{i}"] = {
@@ -304,7 +294,7 @@ def _photographs(
     """Training and validation photographs, their tiles on the device, and which files they are."""
     parts: tuple[data.Source, ...]
     if images:
-        source = data.concatenate(*(data.folder(root) for root in images))
+        source = data.concatenate(*map(data.source, images))
         parts = data.split(source)
         stacks = [data.tiles(part, _TILE).images for part in parts[:2]]
     else:
@@ -337,10 +327,10 @@ def _as_float(batch: Batch) -> Batch:
     return batch._replace(patches=jnp.asarray(batch.patches).astype(jnp.float32) / 255)
 
 
-def _pick(key: jax.Array, stored: Batch, *, count: int) -> Batch:
-    """The batch of one training step: random rows of the stored set, turned at random."""
+def pick(key: jax.Array, stored: Batch, *, n: int) -> Batch:
+    """A batch of random rows of the stored set, turned at random."""
     k_rows, k_turn = jax.random.split(key)
-    index = jax.random.randint(k_rows, (count,), 0, stored.label.shape[0])
+    index = jax.random.randint(k_rows, (n,), 0, stored.label.shape[0])
     return blur_type.turned(k_turn, _as_float(blur_type.rows(stored, index)))
 
 

@@ -2,6 +2,9 @@
 
 import dataclasses
 import functools
+import json
+import shlex
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -11,10 +14,12 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from blurjax import weights
-from train import loop
+from train import files, loop, machine, settings, stream
+from train.machine import Machine
 
 Variables = dict[str, Any]
 
@@ -44,6 +49,7 @@ class Run:
         workdir: checkpoints, metrics.jsonl and whatever else it leaves behind.
         seed: of everything random.
         quiet: no progress.
+        machine: how it is carried out.
     """
 
     system: str
@@ -52,6 +58,7 @@ class Run:
     workdir: Path
     seed: int
     quiet: bool
+    machine: Machine = field(default_factory=Machine)
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -60,55 +67,154 @@ class Run:
         return jax.random.key(self.seed)
 
     def say(self, line: str) -> None:
-        """A line on stderr, unless quiet."""
+        """A line on stderr, unless quiet; of several processes the first one speaks."""
         if not self.quiet:
-            print(line, file=sys.stderr, flush=True)
+            machine.say(line)
 
     def descend(
         self,
-        variables: Variables,
+        variables: Variables | Callable[[], Variables],
         loss: Callable[..., Any],
         draw: Callable[..., Any],
         store: Any,
         *,
         validate: Callable[[Variables], Mapping[str, float]],
         validate_every: int = 500,
+        best: str | None = None,
         optimizer: optax.GradientTransformation | None = None,
+        records: stream.Records | None = None,
+        stage: str = "train",
+        key: jax.Array | None = None,
     ) -> Variables:
         """Train for the plan's steps, or what is left of them; see `loop.run`.
 
         Args:
-            variables: the first.
+            variables: the first, or a traceable function that makes them.
             loss: the system's.
             draw: `draw(key, store, n=)`, a batch.
             store: what batches are drawn from, arrays.
             validate: variables to numbers by name.
             validate_every: steps.
+            best: the number of these that is to be low, or (with "-" before it) high: the
+                checkpoint where it is best stays.
             optimizer: by default AdamW with the plan's rate and weight decay.
+            records: what the host feeds in place of `store`, if it is to stream; None for the rows
+                of `store`, where all its arrays have one for each of them.
+            stage: its name among the parts of the run.
+            key: of the steps.
 
         Returns:
             The last variables.
+
+        Raises:
+            ValueError: the store is empty or not finite, the batch does not divide among the
+                devices, or the folder is that of a run with other settings.
         """
-        plan: Plan = self.plan
+        plan, how = self.plan, self.machine
+        devices = how.chosen()
+        parts = self._parts(len(devices))
         if optimizer is None:
             optimizer = loop.adamw(plan.rate, plan.steps, weight_decay=plan.weight_decay)
+        if records is None:
+            _check(store)
+        given = store
+        if how.stream:
+            given = stream.Crops(
+                records or stream.Rows(store),
+                rows=plan.batch,
+                seed=self.seed,
+                accumulate=how.accumulate,
+                workers=how.workers,
+            )
+        step = loop.gradient_step(
+            functools.partial(loss, config=plan.config),
+            optimizer,
+            draw,
+            batch=plan.batch,
+            parts=parts,
+            accumulate=how.accumulate,
+            streamed=how.stream,
+            compute_dtype=how.compute_dtype,
+        )
+        self._explain(parts, stage)
+
+        def start() -> Any:
+            return loop.initial_state(variables() if callable(variables) else variables, optimizer)
+
         state = loop.run(
-            loop.gradient_step(
-                functools.partial(loss, config=plan.config),
-                optimizer,
-                functools.partial(draw, n=plan.batch),
-            ),
-            loop.initial_state(variables, optimizer),
-            store,
-            key=jax.random.fold_in(self.key, 3),
+            step,
+            start if callable(variables) else start(),
+            given,
+            key=jax.random.fold_in(self.key, 3) if key is None else key,
             num_steps=plan.steps,
             workdir=self.workdir,
+            stage=stage,
             validate=lambda state: validate(state["variables"]),
             validate_every=validate_every,
+            best=best,
+            keep=how.keep,
+            checkpoint_every_s=how.checkpoint_every,
+            devices=devices,
             meta={"config": dataclasses.asdict(plan.config)},
+            tensorboard=how.tensorboard,
+            profile=(10, 20) if how.profile else None,
             quiet=self.quiet,
         )
+        if records is not None and (skipped := getattr(records, "skipped", None)):
+            self.say(f"{len(skipped)} photographs could not be read, and were skipped")
         return dict(state["variables"])
+
+    def _parts(self, devices: int) -> int:
+        """In how many parts batches are drawn: as they were before, if that goes."""
+        least = devices * self.machine.accumulate
+        if self.machine.parts is not None:
+            return self.machine.parts
+        before = _read(self.workdir / "config.json").get("parts", least)
+        if before % least:
+            self.say(
+                f"batches were drawn in {before} parts, which {devices} devices cannot share "
+                f"evenly; from here on they are drawn in {least}, which are other batches"
+            )
+            return least
+        return int(before)
+
+    def _explain(self, parts: int, stage: str) -> None:
+        """Write what the run is into its folder; refuse one that holds another."""
+        about = {
+            "system": self.system,
+            "preset": self.preset,
+            "seed": self.seed,
+            "plan": dataclasses.asdict(self.plan),
+        }
+        # As it will be read again: JSON knows no tuples.
+        about = json.loads(json.dumps(about))
+        path = self.workdir / "config.json"
+        before = _read(path)
+        other = [
+            f"{name} was {_short(old)} and is {_short(new)}"
+            for name, old, new in _differences(before, about)
+            # More steps are what a finished run is continued with.
+            if name != "plan.steps"
+        ]
+        if other:
+            raise ValueError(
+                f"{self.workdir} belongs to a run with other settings ({'; '.join(other)}); give "
+                "those, or another --workdir"
+            )
+        if not machine.first():
+            return
+        how = dataclasses.asdict(self.machine)
+        sitting = {
+            "time": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "command": shlex.join(["python", "-m", "train", *sys.argv[1:]]),
+            "commit": _commit(),
+            **machine.about(),
+        }
+        sittings = [*before.get("sittings", []), sitting]
+        files.write(path, {**about, "parts": parts, "machine": how, "sittings": sittings})
+        (self.workdir / "README.md").write_text(
+            _README.format(system=self.system, preset=self.preset, command=sitting["command"])
+        )
 
     def write(
         self,
@@ -129,6 +235,9 @@ class Run:
             Path of the file.
         """
         out = out or self.workdir / f"{self.system}.npz"
+        if not machine.first():
+            machine.together("written")
+            return out
         record = {
             "preset": self.preset,
             "seed": self.seed,
@@ -145,7 +254,76 @@ class Run:
             self.say(f"  {name} {value:.4f}")
         size = out.stat().st_size / 1e6
         self.say(f"weights in {out} ({size:.2f} MB), everything else in {self.workdir}")
+        machine.together("written")
         return out
+
+
+_README = """A training run of {system}, preset {preset}. Its last command:
+
+    {command}
+
+The same command goes on where it stopped. What is here:
+
+| file | what |
+|---|---|
+| config.json | every setting, and each sitting with its command, commit, versions and devices |
+| files.json | which photographs it is trained and validated on, with hashes |
+| metrics.jsonl | a line every 100 steps (means over them), and one at each validation |
+| tensorboard/ | the same as curves: tensorboard --logdir . |
+| checkpoints/STAGE/STEP | the last checkpoints and the best, for blurjax.checkpoint.restore |
+| failed/ | the batch of the first step whose loss was not finite, if there was one |
+| profile/ | a trace of JAX's profiler, if it was asked for |
+| {system}.npz | the trained weights, float16 |
+"""
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return found
+
+
+def _differences(before: Any, after: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+    """Where two trees of JSON values differ; what only one of them has does not count: presets
+    gain fields."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return [
+            one
+            for key in before.keys() & after.keys()
+            for one in _differences(before[key], after[key], f"{name}.{key}".lstrip("."))
+        ]
+    return [(name, before, after)] if before != after else []
+
+
+def _short(value: Any) -> str:
+    return json.dumps(value)[:60]
+
+
+def _commit() -> str:
+    """The checkout's commit, "+" if files have changed since; "" outside of one."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""
+
+
+def _check(store: Any) -> None:
+    """Refuse what cannot be trained on, before minutes of compiling."""
+    for path, leaf in jax.tree_util.tree_flatten_with_path(store)[0]:
+        name = jax.tree_util.keystr(path, simple=True, separator=".") or "the store"
+        if np.size(leaf) == 0:
+            raise ValueError(f"{name}, to be trained on, is empty {np.shape(leaf)}; give more data")
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not bool(jnp.all(jnp.isfinite(leaf))):
+            raise ValueError(
+                f"{name}, to be trained on, holds values that are NaN or infinite; look where it "
+                "was made"
+            )
 
 
 def begin(
@@ -158,8 +336,10 @@ def begin(
     steps: int | None,
     quiet: bool,
     batch: int | None = None,
+    change: tuple[str, ...] = (),
+    how: Machine | None = None,
 ) -> Run:
-    """A run by the name of its preset.
+    """A run by the name of its preset; joins the other processes, if there are any.
 
     Args:
         system: its name.
@@ -168,8 +348,16 @@ def begin(
         workdir: None for runs/SYSTEM_PRESET.
         seed, quiet: see `Run`.
         steps, batch: instead of the plan's, or None.
+        change: other values instead of the plan's, see `settings.changed`.
+        how: see `Machine`.
+
+    Raises:
+        ValueError: an unknown or mistyped setting; a process that does not find the others.
     """
+    how = how or Machine()
     given = {"steps": steps, "batch": batch}
     given = {name: value for name, value in given.items() if value is not None}
-    plan = dataclasses.replace(presets[preset], **given)
-    return Run(system, preset, plan, workdir or Path("runs") / f"{system}_{preset}", seed, quiet)
+    plan = settings.changed(dataclasses.replace(presets[preset], **given), change)
+    how.begin()
+    workdir = workdir or Path("runs") / f"{system}_{preset}"
+    return Run(system, preset, plan, workdir, seed, quiet, how)

@@ -12,8 +12,9 @@ import tyro
 
 from blurjax import data, kernel_size, plots
 from blurjax.kernel_size import COVERAGE, Batch, Config
-from train import descent, files
+from train import descent, files, stream
 from train.configs.kernel_size import PRESETS, Preset
+from train.machine import Changes, How, Machine
 
 Variables = dict[str, Any]
 
@@ -34,6 +35,8 @@ def train(
     steps: Annotated[int | None, tyro.conf.arg(help="train for so many steps instead")] = None,
     batch: Annotated[int | None, tyro.conf.arg(help="of so many images instead")] = None,
     quiet: bool = False,
+    change: Changes = (),
+    how: How = Machine(),  # noqa: B008
 ) -> Path:
     """Train the networks of a preset, all at once, and write a weights file.
 
@@ -53,6 +56,8 @@ def train(
         steps: instead of the preset's.
         batch: likewise; a multiple of the number of devices, and for residual networks of 5.
         quiet: no progress.
+        change: other values instead of the preset's, "rate=1e-3".
+        how: devices, processes, input and records.
 
     Returns:
         Path of the weights file.
@@ -66,6 +71,8 @@ def train(
         steps=steps,
         batch=batch,
         quiet=quiet,
+        change=change,
+        how=how,
     )
     plan: Preset = run.plan
     sources = files.sources(images)
@@ -90,12 +97,14 @@ def train(
         f"{preset}: {refused:.1%} of the candidates refused (photograph too small, kernel long)"
     )
     variables = run.descend(
-        kernel_size.init(jax.random.fold_in(run.key, 1), plan.config),
+        functools.partial(kernel_size.init, jax.random.fold_in(run.key, 1), plan.config),
         kernel_size.loss,
         draw,
         sharp,
         validate=lambda variables: measure(variables, checks, plan.config),
         validate_every=250,
+        best="abe",
+        records=stream.Photographs(sources[0], _frame) if how.stream else None,
     )
     variables = calibrate(variables, checks, plan.config)
     with (run.workdir / "metrics.jsonl").open(encoding="utf-8") as lines:
@@ -161,6 +170,33 @@ def _scores(variables: Variables, batch: Batch, *, config: Config) -> kernel_siz
 @functools.partial(jax.jit, static_argnames="config")
 def _interval(scores: kernel_size.Scores, scale: jax.Array, *, config: Config) -> Any:
     return kernel_size.decode(scores, config, scale)[1:]
+
+
+class _One:
+    """A source of one photograph."""
+
+    names = ("",)
+
+    def __init__(self, image: np.ndarray) -> None:
+        self._image = image
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int, /) -> np.ndarray:
+        return self._image
+
+
+def _frame(image: np.ndarray, rng: np.random.Generator) -> data.Frames | None:
+    """A frame of a photograph at one of its sizes; None of one that is too small."""
+    for factor in (float(rng.choice(_FACTORS)), 1.0):
+        seed = int(rng.integers(2**31))
+        try:
+            found = data.frames(_One(image), factors=(factor,), per_image=1, seed=seed)
+        except ValueError:
+            continue
+        return data.Frames(*(field[0] for field in found))
+    return None
 
 
 def _frames(source: data.Source, say: Any) -> data.Frames:

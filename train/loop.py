@@ -1,6 +1,6 @@
-"""The training loop: a step on the device, and what a long run needs around it.
+"""The training loop: a step on the devices, and what a long run needs around it.
 
-    step = gradient_step(loss, optimizer, sample)
+    step = gradient_step(loss, optimizer, sample, batch=64)
     state = initial_state(variables, optimizer)
     state = run(step, state, photographs, key=key, num_steps=10_000, workdir="runs/a", ...)
 
@@ -8,7 +8,8 @@
 signals, and nothing of gradients: any `step(state, data, key) -> (state, metrics)` will do.
 
 A run is a function of its state, data and key: interrupted and started again with the same
-arguments it ends with the same bits, and with the same metrics.jsonl apart from times.
+arguments it ends with the same bits, and with the same metrics.jsonl apart from times. In a job
+of several processes (`jax.distributed`) each calls `run` with the same arguments.
 """
 
 import contextlib
@@ -19,15 +20,17 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.typing import DTypeLike
 
 from blurjax import checkpoint
 
@@ -35,18 +38,39 @@ State = Any
 """A pytree of arrays in dictionaries with string keys; `initial_state` makes the usual one."""
 
 Data = Any
-"""A pytree of arrays that stay on the device during the run, such as a stack of photographs."""
+"""A pytree of arrays that stay on the device during the run, such as a stack of photographs; or a
+`Stream` of them, of which every step gets its own."""
 
 Step = Callable[[State, Data, jax.Array], tuple[State, Mapping[str, jax.Array]]]
 """`step(state, data, key) -> (state, metrics)`, traceable; metrics are scalars by name."""
 
 DATA_AXIS = "data"
-"""The one axis of the mesh; batches are split along it."""
+"""The one axis of the mesh; batches are shared out along it."""
+
+_PART_AXIS = "part"
+"""The axis along which one device holds several parts of a batch."""
 
 _PLAIN_LINE_EVERY_S = 15.0
+# Steps after which processes ask each other whether one was told to stop: asking costs a message.
+_AGREE_EVERY = 10
 
 # jax.set_mesh came with jax 0.7.1.
 _use_mesh = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh  # type: ignore[attr-defined]
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """Sharp crops that the host feeds, other ones in every step: see `train.stream`."""
+
+    @property
+    def identity(self) -> str:
+        """Of what it is made of: a run is resumed only with the stream it began with."""
+
+    def at(self, step: int) -> Any:
+        """What this process feeds in a step (from 0): arrays (accumulate, rows, ...)."""
+
+    def batches(self, start: int) -> Generator[Any, None, None]:
+        """`at(start)`, `at(start + 1)`, ..., read ahead; closed when the run ends."""
 
 
 class Aux(Protocol):
@@ -62,10 +86,15 @@ class Aux(Protocol):
 
 
 class Loss(Protocol):
-    """`loss(variables, batch, key=..., train=True) -> (scalar, aux)`, a mean over the batch."""
+    """`loss(variables, batch, key=..., train=True, axis_name=...) -> (scalar, aux)`, a mean.
+
+    `axis_name` names the mapped axes along which the batch is shared out, None if it is whole. A
+    plain mean over the batch may ignore it, for the step averages over the devices; a weighted
+    mean, or statistics of the batch, must run over it.
+    """
 
     def __call__(
-        self, variables: Any, batch: Any, *, key: jax.Array, train: bool
+        self, variables: Any, batch: Any, *, key: jax.Array, train: bool, axis_name: Any
     ) -> tuple[jax.Array, Aux]: ...
 
 
@@ -93,68 +122,206 @@ def adamw(rate: float, num_steps: int, *, weight_decay: float) -> optax.Gradient
 def gradient_step(
     loss: Loss,
     optimizer: optax.GradientTransformation,
-    sample: Callable[[jax.Array, Data], Any],
+    sample: Callable[..., Any],
+    *,
+    batch: int,
+    parts: int | None = None,
+    accumulate: int = 1,
+    streamed: bool = False,
+    compute_dtype: DTypeLike | None = None,
 ) -> Step:
-    """Build a step of gradient descent on batches synthesised on the device.
+    """Build a step of gradient descent on batches synthesised on the devices.
 
-    `batch = sample(key, data)`; the gradient of the loss with respect to
-    `variables["params"]`; the optimiser's update. Inside `run` the batch is split over the
-    devices; the loss is a mean over the whole batch, so the result does not depend on how
-    many there are, up to the order of summation.
+    A batch is drawn in `parts`, each with a key of its own, and each on one device: nothing of
+    the synthesis is done twice, and nothing is sent but the gradients. (Left to the compiler,
+    most samplers are run whole on every device.) The batch is the same on any number of devices
+    that divides the parts, and so are loss and gradient, up to the order of summation.
+
+    The step runs under `jax.jit` with the mesh of `run`; under `jax.pmap(step,
+    axis_name=DATA_AXIS)`, with state, data and key replicated; and on one device.
 
     Args:
         loss: see `Loss`.
         optimizer: an optax transformation.
-        sample: key and data to a batch, a pytree whose arrays share the first axis; scalars
-            in it are not split.
+        sample: `sample(key, data, n=...)` to a batch of n, a pytree of arrays.
+        batch: examples in a step, on all devices together.
+        parts: in how many parts a batch is drawn, a multiple of devices * accumulate; None for
+            that very number, so that the batch depends on it.
+        accumulate: in so many pieces, one after the other, the gradient is computed and averaged.
+            Batch normalisation sees each piece by itself.
+        streamed: whether `data` are this step's own, arrays (accumulate, rows, ...) whose rows
+            are shared out over the devices and parts.
+        compute_dtype: what parameters are cast to for the forward and backward pass, as
+            jnp.bfloat16; they themselves, the gradients' means and the optimiser stay as they are.
+            The library's networks compute in the dtype of their parameters, and their losses in
+            float32.
 
     Returns:
         A step from and to `{"variables", "opt"}`, whose metrics are those of the loss,
-        "loss", and "gradient_norm".
+        "loss", and "gradient_norm". Its attribute `redraw(data, key, devices)` gives the batch
+        again, in its parts: every array has a first axis of them.
 
     Raises:
-        ValueError: (when traced) the batch does not divide among the devices.
+        ValueError: (when traced) the batch does not divide into the parts, or these among the
+            devices.
 
     Source: our choice.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax
         >>> from types import SimpleNamespace
-        >>> def loss(variables, batch, *, key, train):
+        >>> def loss(variables, batch, *, key, train, axis_name):
         ...     error = jnp.mean((variables["params"]["w"] - batch) ** 2)
         ...     return error, SimpleNamespace(metrics={}, state={})
-        >>> step = gradient_step(loss, optax.sgd(0.5), lambda key, data: data)
+        >>> def sample(key, data, n):
+        ...     return data[:n]
+        >>> step = gradient_step(loss, optax.sgd(0.5), sample, batch=8)
         >>> state = initial_state({"params": {"w": jnp.zeros(())}}, optax.sgd(0.5))
         >>> state, metrics = step(state, jnp.full(8, 3.0), jax.random.key(0))
         >>> float(state["variables"]["params"]["w"]), float(metrics["loss"])
         (3.0, 9.0)
     """
 
-    def step(state: State, data: Data, key: jax.Array) -> tuple[State, Mapping[str, jax.Array]]:
+    def shares(devices: int) -> tuple[int, int]:
+        """How many parts there are, and how many of a piece each device holds."""
+        total = parts or devices * accumulate
+        here, rest = divmod(total, devices * accumulate)
+        if rest:
+            raise ValueError(
+                f"a batch drawn in {total} parts does not divide among {devices} devices and "
+                f"{accumulate} pieces; make the parts a multiple of {devices * accumulate}, or "
+                "give `run` fewer devices"
+            )
+        if batch % total:
+            raise ValueError(
+                f"a batch of {batch} does not divide into {total} parts ({devices} devices, "
+                f"{accumulate} pieces); make it a multiple of {total}, or give `run` fewer devices"
+            )
+        return total, here
+
+    def body(state: State, data: Data, key: jax.Array) -> tuple[State, Mapping[str, jax.Array]]:
+        devices, index = _place()
+        axis = None if devices is None else DATA_AXIS
+        total, here = shares(devices or 1)
+        names = axis if here == 1 else _PART_AXIS if axis is None else (_PART_AXIS, axis)
         sample_key, loss_key = jax.random.split(key)
-        batch = _split_over_devices(sample(sample_key, data))
         variables = state["variables"]
+        measured = "state" in variables
 
-        def objective(params: Any) -> tuple[jax.Array, tuple[Mapping[str, jax.Array], Any]]:
-            trial = {**variables, "params": params}
-            value, aux = loss(trial, batch, key=loss_key, train=True)
-            return value, (aux.metrics, aux.state)
+        def part(params: Any, before: Any, data: Data, number: Any) -> tuple[jax.Array, Any, Any]:
+            """What the loss says of one part, drawn here."""
+            k_sample, k_loss = sample_key, loss_key
+            if total > 1:
+                k_sample, k_loss = (jax.random.fold_in(k, number) for k in (k_sample, k_loss))
+            some = sample(k_sample, data, n=batch // total)
+            trial = {**before, "params": params}
+            value, aux = loss(trial, some, key=k_loss, train=True, axis_name=names)
+            return value, aux.metrics, aux.state
 
-        (value, (metrics, statistics)), gradient = jax.value_and_grad(objective, has_aux=True)(
-            variables["params"]
-        )
+        def descend(carry: tuple[Any, Any], given: tuple[Any, Any]) -> tuple[Any, Any]:
+            """One piece: its gradient is added to the sum, its statistics are the next one's."""
+            (summed, statistics), (piece, rows) = carry, given
+            before = {**variables, "state": statistics} if measured else variables
+            first = (piece * (devices or 1) + index) * here
+
+            def objective(params: Any) -> tuple[jax.Array, tuple[Any, Any]]:
+                if compute_dtype is not None:
+                    params = jax.tree.map(lambda x: x.astype(compute_dtype), params)
+                if here == 1:
+                    value, metrics, new = part(params, before, rows, first)
+                    return value, (metrics, new)
+                numbers, own = first + jnp.arange(here), rows
+                if streamed:
+                    own = jax.tree.map(
+                        lambda x: x.reshape(here, len(x) // here, *x.shape[1:]), rows
+                    )
+                along = (None, None, 0 if streamed else None, 0)
+                mapped = jax.vmap(part, along, axis_name=_PART_AXIS)(params, before, own, numbers)
+                value, metrics, new = jax.tree.map(_first_mean, mapped)
+                return value, (metrics, new)
+
+            slope = jax.value_and_grad(objective, has_aux=True)
+            (value, (metrics, new)), gradient = slope(variables["params"])
+            summed = gradient if summed is None else jax.tree.map(jnp.add, summed, gradient)
+            return (summed, new if measured else statistics), (value, metrics)
+
+        start = variables.get("state")
+        if accumulate == 1:
+            rows = jax.tree.map(lambda x: x[0], data) if streamed else data
+            (gradient, statistics), (value, metrics) = descend((None, start), (0, rows))
+        else:
+            pieces = jnp.arange(accumulate)
+            zeros = jax.tree.map(jnp.zeros_like, variables["params"])
+            (gradient, statistics), several = jax.lax.scan(
+                lambda carry, given: descend(carry, given if streamed else (given[0], data)),
+                (zeros, start),
+                (pieces, data if streamed else None),
+            )
+            gradient = jax.tree.map(lambda x: x / accumulate, gradient)
+            value, metrics = jax.tree.map(_first_mean, several)
+        if axis is not None:
+            # Each device has the gradient of the sum of all devices' losses, to its own copy of
+            # the parameters: their mean is the gradient of the loss, whether this is a mean of
+            # its own batch or (by `axis_name`) already that of the whole.
+            gradient, statistics, value, metrics = jax.tree.map(
+                lambda x: jax.lax.pmean(x, axis) if jnp.issubdtype(x.dtype, jnp.inexact) else x,
+                (gradient, statistics, value, metrics),
+            )
         # optax mixes dtypes (Adam raises a float to an integer count), which the strict
         # promotion of our tests forbids.
         with jax.numpy_dtype_promotion("standard"):
             updates, opt = optimizer.update(gradient, state["opt"], variables["params"])
             params = optax.apply_updates(variables["params"], updates)
         new = {**variables, "params": params}
-        if "state" in variables:
+        if measured:
             new["state"] = statistics
         metrics = {**metrics, "gradient_norm": _norm(gradient), "loss": value}
         return {"variables": new, "opt": opt}, metrics
 
+    def step(state: State, data: Data, key: jax.Array) -> tuple[State, Mapping[str, jax.Array]]:
+        mesh = jax.sharding.get_abstract_mesh()
+        alone = DATA_AXIS not in mesh.axis_names or mesh.shape[DATA_AXIS] == 1
+        if alone or _place()[0] is not None:
+            return body(state, data, key)
+        whole = PartitionSpec()
+        own = PartitionSpec(None, DATA_AXIS) if streamed else whole
+        # Without check_vma a gradient is summed over the devices by us and nobody else.
+        mapped = jax.shard_map(
+            body, in_specs=(whole, own, whole), out_specs=(whole, whole), check_vma=False
+        )
+        return mapped(state, data, key)
+
+    def redraw(data: Data, key: jax.Array, devices: int = 1) -> Any:
+        total, _ = shares(devices)
+        sample_key, _ = jax.random.split(key)
+        found = []
+        for number in range(total):
+            own = _rows_of(data, number, total // accumulate) if streamed else data
+            one = sample_key if total == 1 else jax.random.fold_in(sample_key, number)
+            found.append(sample(one, own, n=batch // total))
+        return jax.tree.map(lambda *x: jnp.stack(x), *found)
+
+    step.redraw = redraw  # type: ignore[attr-defined]
     return step
+
+
+def _rows_of(data: Any, number: int, each: int) -> Any:
+    """The rows of a part, of streamed arrays (pieces, rows, ...) with so many parts a piece."""
+    piece, place = divmod(number, each)
+    return jax.tree.map(lambda x: np.split(x[piece], each)[place], data)
+
+
+def _place() -> tuple[int | None, Any]:
+    """How many devices share the batch (None: it is not shared out here), and which one this is."""
+    try:
+        return jax.lax.axis_size(DATA_AXIS), jax.lax.axis_index(DATA_AXIS)
+    except NameError:
+        return None, 0
+
+
+def _first_mean(x: jax.Array) -> jax.Array:
+    """The mean along the first axis; of integers, which are no measurements, the first."""
+    return jnp.mean(x, axis=0) if jnp.issubdtype(x.dtype, jnp.inexact) else x[0]
 
 
 def _norm(tree: Any) -> jax.Array:
@@ -163,29 +330,9 @@ def _norm(tree: Any) -> jax.Array:
     return jnp.sqrt(jnp.sum(jnp.array(squares, dtype=jnp.float32)))
 
 
-def _split_over_devices(batch: Any) -> Any:
-    """Constrain the first axis of every array to the mesh that `run` has set, if any."""
-    mesh = jax.sharding.get_abstract_mesh()
-    if DATA_AXIS not in mesh.axis_names:
-        return batch
-    count = mesh.shape[DATA_AXIS]
-
-    def split(x: jax.Array) -> jax.Array:
-        if jnp.ndim(x) == 0:
-            return x
-        if len(x) % count:
-            raise ValueError(
-                f"a batch of {len(x)} does not divide among {count} devices; make it a "
-                f"multiple of {count}, or give `run` fewer devices"
-            )
-        return jax.lax.with_sharding_constraint(x, PartitionSpec(DATA_AXIS))
-
-    return jax.tree.map(split, batch)
-
-
 def run(
     step: Step,
-    state: State,
+    state: State | Callable[[], State],
     data: Data,
     *,
     key: jax.Array,
@@ -196,45 +343,61 @@ def run(
     checkpoint_every_s: float = 120.0,
     validate: Callable[[State], Mapping[str, Any]] | None = None,
     validate_every: int = 0,
+    best: str | None = None,
+    keep: int = 2,
     devices: Sequence[jax.Device] | None = None,
     meta: Mapping[str, Any] | None = None,
+    tensorboard: bool = False,
+    profile: tuple[int, int] | None = None,
     quiet: bool = False,
 ) -> State:
     """Run `step` `num_steps` times, or what is left of them, and return the last state.
 
-    Step i (from 0) gets `fold_in(key, i)`. Everything a run leaves behind is in `workdir`:
-    `metrics.jsonl` and `checkpoints/<stage>`. A stage that is finished there returns at
-    once. Host function.
+    Step i (from 0) gets `fold_in(key, i)`, and of a stream its `at(i)`. Everything a run leaves
+    behind is in `workdir`: `metrics.jsonl` and `checkpoints/<stage>`. A stage that is finished
+    there returns at once. Host function; with several processes the first one writes.
 
     Args:
         step: see `Step`; it must keep the structure, shapes and dtypes of the state.
-        state: the first state, copied: the caller's arrays survive.
-        data: goes to every step, replicated on the devices.
+        state: the first state, copied: the caller's arrays survive; or a traceable function that
+            makes it, which is then made on the devices, and not at all if there is a checkpoint.
+        data: goes to every step, replicated on the devices; or a `Stream`.
         key: a JAX random key; a run is resumed only with the key it began with.
         num_steps: in all, those of earlier sittings included.
         workdir: made if it is missing.
         stage: names this part of a run of several parts.
-        log_every: steps. Metrics are averaged over them, on the device.
-        checkpoint_every_s: seconds between checkpoints; one more is made at the end.
+        log_every: steps. Metrics are averaged over them, on the device. "input_wait" of a stream
+            is the share of the time in which the loop waited for it.
+        checkpoint_every_s: seconds between checkpoints; one more is made at the end. They are
+            written in the background.
         validate: state to floats by name, logged as "validate/<name>". The state it gets
             is overwritten by the next step: it must not keep it.
         validate_every: steps; 0 for never.
-        devices: default all local ones.
+        best: a name of those floats, with "-" before it if high is good: whenever it is the best
+            so far there is a checkpoint, and that one is kept (`checkpoint.best_step`). None: only
+            the last ones are.
+        keep: how many of the last checkpoints stay.
+        devices: default all, of all processes.
         meta: JSON values to keep in every checkpoint, such as the model's configuration.
+        tensorboard: whether the curves are written to WORKDIR/tensorboard too.
+        profile: first and last step of a trace of the profiler, in WORKDIR/profile.
         quiet: no progress on the terminal.
 
     Returns:
-        The state after `num_steps` steps, replicated on the devices.
+        The state after `num_steps` steps, replicated on the devices; with several processes a
+        copy on this one's first.
 
     Raises:
         FloatingPointError: the loss (the metric of that name) is not finite, or the state
-            holds NaN; checked before every log and checkpoint, so no checkpoint is bad.
-        Interrupted: SIGINT or SIGTERM came; the step was finished and saved. A second
-            signal acts as if this function were not there.
-        ValueError: `workdir` belongs to a run with another key, or `step` changes the
+            holds NaN; checked before every log and checkpoint, so no checkpoint is bad. The batch
+            of the first such step is in WORKDIR/failed.
+        Interrupted: SIGINT or SIGTERM came, to any process; the step was finished and saved. A
+            second signal acts as if this function were not there.
+        ValueError: `workdir` belongs to a run with another key or stream, or `step` changes the
             shape of the state.
-        blurjax.checkpoint.CheckpointError: the checkpoint there is damaged or of another
-            configuration.
+        blurjax.checkpoint.CheckpointError: all checkpoints there are damaged or of another
+            configuration, or one could not be written. A damaged one is passed over, with a
+            sentence, for an earlier one.
 
     Source: our choice, after big_vision's train.py.
 
@@ -243,132 +406,278 @@ def run(
     workdir = Path(workdir)
     folder = workdir / "checkpoints" / stage
     workdir.mkdir(parents=True, exist_ok=True)
-    mesh = Mesh(np.array(list(devices or jax.local_devices())), (DATA_AXIS,))
+    mesh = Mesh(np.array(list(devices or jax.devices())), (DATA_AXIS,))
     replicated = NamedSharding(mesh, PartitionSpec())
+    several, first = jax.process_count() > 1, jax.process_index() == 0
+    stream: Stream | None = data if isinstance(data, Stream) else None
+    identity = None if stream is None else stream.identity
+    # Other processes' devices take numbers, not arrays that lie on a device of this one.
+    words, impl = _key_words(key), _key_implementation(key)
 
     # Two programs in flight on a CPU compete for its cores, and with several processes can
     # deadlock; accelerators want the next step queued early.
     block = mesh.devices.flat[0].platform == "cpu"
 
+    def own_key(words: jax.Array, i: jax.Array | int) -> jax.Array:
+        typed = words if impl is None else jax.random.wrap_key_data(words, impl=impl)
+        return jax.random.fold_in(typed, i)
+
     def advance(
-        state: State, totals: dict[str, jax.Array], data: Data, key: jax.Array, i: jax.Array
-    ) -> tuple[State, dict[str, jax.Array]]:
-        state, metrics = step(state, data, jax.random.fold_in(key, i))
-        return state, {name: totals[name] + _as_metric(metrics[name]) for name in totals}
+        state: State, totals: dict[str, Any], data: Data, words: jax.Array, i: jax.Array
+    ) -> tuple[State, dict[str, Any]]:
+        state, metrics = step(state, data, own_key(words, i))
+        sums = {name: x + _as_metric(metrics[name]) for name, x in totals["sums"].items()}
+        fine = jnp.isfinite(_as_metric(metrics.get("loss", jnp.zeros(()))))
+        bad = jnp.where((totals["bad"] < 0) & ~fine, i, totals["bad"])
+        return state, {"sums": sums, "bad": bad}
+
+    def fed(batch: Any) -> Any:
+        """A process's rows as a part of the global arrays."""
+        split = NamedSharding(mesh, PartitionSpec(None, DATA_AXIS))
+        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(split, x), batch)
 
     # ---- restore: the order matters, and is this:
     # 1. The arguments: their state gives the structure that a checkpoint must have.
-    # 2. The latest checkpoint of this stage, if there is one, replaces the state, and brings
-    #    the sums of the metrics since the last log, the step and the seconds.
+    # 2. The latest whole checkpoint of this stage, if there is one, replaces the state, and brings
+    #    the sums of the metrics since the last log, the step and the seconds. Damaged later ones
+    #    are set aside.
     # 3. Lines of metrics.jsonl beyond that step are dropped; they will be written again.
     # Other stages' checkpoints are not looked at: passing states on is the caller's business.
-    state = _own_copy(state, replicated)
-    data = jax.device_put(data, replicated)
+    shapes = jax.eval_shape(state) if callable(state) else state
+    if stream is None:
+        data = _spread(data, replicated) if several else jax.device_put(data, replicated)
+    example = fed(stream.at(0)) if stream is not None else data
     with _use_mesh(mesh):
-        totals = _zero_totals(step, state, data, key)
-    totals = jax.device_put(totals, replicated)
-    saved = {"state": state, "totals": totals}
-    i, seconds_before = 0, 0.0
+        totals = _zero_totals(step, shapes, example, key)
+    saved = {"state": shapes, "totals": totals}
+    i, seconds_before, best_value = 0, 0.0, math.inf
     if checkpoint.latest_step(folder) is not None:
-        saved, about, i = checkpoint.restore(folder, saved)
-        if about["key"] != _key_words(key):
+        damaged: list[int] = []
+
+        def pass_over(number: int, sentence: str) -> None:
+            damaged.append(number)
+            if first:
+                print(sentence, file=sys.stderr, flush=True)
+
+        saved, about, i = checkpoint.restore(folder, saved, pass_over=pass_over)
+        if about["key"] != words.tolist():
             raise ValueError(
                 f"{folder} belongs to a run with another random key; give the same seed, or "
                 "another workdir"
             )
+        if about.get("stream") != identity:
+            raise ValueError(
+                f"{folder} belongs to a run with other input (photographs, batch, parts or seed); "
+                "give the same, or another workdir"
+            )
+        if several:
+            multihost_utils.sync_global_devices("restored")
+        for number in damaged if first else ():
+            checkpoint.set_aside(folder, number)
         state, totals = (_own_copy(saved[name], replicated) for name in ("state", "totals"))
-        seconds_before = about["seconds"]
-    del saved  # It would keep a second copy of the state alive.
+        seconds_before, best_value = about["seconds"], about.get("best") or math.inf
+    else:
+        if callable(state):
+            # Made where it will lie: no device ever holds more than its own.
+            state = jax.jit(state, out_shardings=replicated)()
+        else:
+            state = _own_copy(state, replicated)
+        totals = _own_copy(totals, replicated)
+    del saved, shapes  # They would keep a second copy of the state alive.
     if i >= num_steps:
-        return state
-    _drop_lines_after(workdir / "metrics.jsonl", stage, i)
+        return _local(state)
+    if first:
+        _drop_lines_after(workdir / "metrics.jsonl", stage, i)
 
     # ---- loop
     start = time.monotonic()
-    log_time, log_step = start, i
+    log_time, log_step, waited = start, i, 0.0
     saved_time, saved_step = start, i if i else None
     summed_from = i - i % log_every
     advance_jit = jax.jit(advance, donate_argnums=(0, 1), out_shardings=replicated)
 
     def fail(what: str) -> FloatingPointError:
         last = "there is no checkpoint yet" if saved_step is None else f"step {saved_step} is saved"
+        bad = int(totals["bad"])
+        where = f"between steps {summed_from + 1} and {i} of stage {stage!r}"
+        if bad >= 0:
+            file = _keep_batch(workdir / "failed", stage, bad, batch_of(bad))
+            where += f", first in step {bad + 1}, whose batch is in {file}"
         return FloatingPointError(
-            f"{what} between steps {summed_from + 1} and {i} of stage {stage!r}; {last}: lower "
-            "the learning rate, or set JAX_DEBUG_NANS=1 to find the operation"
+            f"{what} {where}; {last}: lower the learning rate, or set JAX_DEBUG_NANS=1 to find the "
+            "operation"
         )
 
-    def save(seconds: float) -> None:
-        if not np.isfinite(float(totals.get("loss", 0.0))):
+    def batch_of(number: int) -> Any:
+        """What a step was given: its batch, or what the host fed it."""
+        given = stream.at(number) if stream is not None else data
+        redraw = getattr(step, "redraw", None)
+        if redraw is None or several:
+            return {"streamed": given} if stream is not None else {}
+        return redraw(given, own_key(jnp.asarray(words), number), mesh.size)
+
+    def save(seconds: float, score: float | None = None) -> None:
+        if not np.isfinite(float(totals["sums"].get("loss", 0.0))):
             raise fail("the loss became non-finite")
         if bool(_has_nan(state)):
             raise fail("the state became NaN")
         content = {"state": state, "totals": totals}
-        own = {"stage": stage, "key": _key_words(key), "seconds": seconds}
-        checkpoint.save(folder, i, content, {**(meta or {}), **own})
+        own = {"stage": stage, "key": words.tolist(), "seconds": seconds, "stream": identity}
+        own["best"] = best_value if math.isfinite(best_value) else None
+        checkpoints.save(i, content, {**(meta or {}), **own}, score=score)
 
-    with (
-        (workdir / "metrics.jsonl").open("a", encoding="utf-8") as lines,
-        _progress(stage, i, num_steps, quiet) as report,
-        _signals() as stopped,
-    ):
+    with contextlib.ExitStack() as stack:
+        lines = None
+        if first:
+            lines = stack.enter_context((workdir / "metrics.jsonl").open("a", encoding="utf-8"))
+        curves = stack.enter_context(_curves(workdir / "tensorboard" / stage, i, tensorboard))
+        report = stack.enter_context(_progress(stage, i, num_steps, quiet or not first))
+        stopped = stack.enter_context(_signals())
+        # Innermost: what is being written is waited for before anything else ends.
+        checkpoints = stack.enter_context(
+            checkpoint.Checkpoints(folder, keep=keep, keep_best=1 if best else 0)
+        )
+        upcoming: Iterator[Any] = iter(())
+        if stream is not None:
+            upcoming = stack.enter_context(contextlib.closing(stream.batches(i)))
+            given = fed(next(upcoming))
 
         def log(values: Mapping[str, float], **timing: float) -> None:
+            if lines is None:
+                return
             finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
             line = {"stage": stage, "step": i, **timing, **finite}
             lines.write(json.dumps(line) + "\n")
             lines.flush()
+            curves(i, {**timing, **values})
 
         while i < num_steps:
+            if profile is not None and i == profile[0]:
+                jax.profiler.start_trace(workdir / "profile")
             with _use_mesh(mesh):
-                state, totals = advance_jit(state, totals, data, key, np.int32(i))
+                state, totals = advance_jit(
+                    state, totals, given if stream is not None else data, words, np.int32(i)
+                )
             i += 1
+            if stream is not None and i < num_steps:
+                # While the devices are busy with this step.
+                before = time.monotonic()
+                given = fed(next(upcoming))
+                waited += time.monotonic() - before
             if block:
                 jax.block_until_ready(state)
+            if profile is not None and i == profile[1]:
+                jax.block_until_ready(state)
+                jax.profiler.stop_trace()
 
             if i % log_every == 0 or i == num_steps:
-                means = {k: float(v) / (i - summed_from) for k, v in jax.device_get(totals).items()}
+                sums = jax.device_get(totals["sums"])
+                means = {k: float(v) / (i - summed_from) for k, v in sums.items()}
                 if not math.isfinite(means.get("loss", 0.0)):
                     raise fail(f"the loss became {means['loss']}")
                 now = time.monotonic()
-                rate = (i - log_step) / max(now - log_time, 1e-9)
-                seconds = seconds_before + now - start
-                log(means, seconds=round(seconds, 3), steps_per_second=round(rate, 3))
+                timing = {"seconds": round(seconds_before + now - start, 3)}
+                timing["steps_per_second"] = round((i - log_step) / max(now - log_time, 1e-9), 3)
+                if stream is not None:
+                    timing["input_wait"] = round(waited / max(now - log_time, 1e-9), 4)
+                log(means, **timing)
                 report(i, means)
-                totals = jax.device_put(jax.tree.map(jnp.zeros_like, totals), replicated)
-                log_time, log_step, summed_from = now, i, i
+                totals = _own_copy(jax.tree.map(np.zeros_like, jax.device_get(totals)), replicated)
+                totals["bad"] = _own_copy(np.int32(-1), replicated)
+                log_time, log_step, summed_from, waited = now, i, i, 0.0
 
+            score = None
             if validate is not None and validate_every and i % validate_every == 0:
-                values = {f"validate/{k}": float(v) for k, v in validate(state).items()}
+                found = {k: float(v) for k, v in validate(_local(state)).items()}
+                values = {f"validate/{k}": v for k, v in found.items()}
                 log(values, seconds=round(seconds_before + time.monotonic() - start, 3))
                 report(i, values)
+                if best is not None:
+                    score = -found[best[1:]] if best.startswith("-") else found[best]
 
             now = time.monotonic()
-            if stopped() or i == num_steps or now - saved_time >= checkpoint_every_s:
-                save(seconds_before + now - start)
+            stop, due = stopped(), now - saved_time >= checkpoint_every_s
+            if several:
+                # Everyone stops and saves in the same step, or they would wait for ever.
+                stop = due = False
+                if i % _AGREE_EVERY == 0 or i == num_steps or score is not None:
+                    stop, due = _agreed(stopped(), now - saved_time >= checkpoint_every_s)
+                    score = score and float(multihost_utils.broadcast_one_to_all(np.float64(score)))
+            improved = score is not None and score < best_value
+            if improved:
+                assert score is not None
+                best_value = score
+            if stop or due or improved or i == num_steps:
+                save(seconds_before + now - start, score)
                 saved_time, saved_step = time.monotonic(), i
-            if stopped() and i < num_steps:
-                print(
-                    f"stopped at step {i} of {num_steps} of stage {stage!r}, saved in {folder}; "
-                    "run the same command again to go on from there",
-                    file=sys.stderr,
-                    flush=True,
-                )
+            if stop and i < num_steps:
+                checkpoints.wait()
+                if first:
+                    print(
+                        f"stopped at step {i} of {num_steps} of stage {stage!r}, saved in "
+                        f"{folder}; run the same command again to go on from there",
+                        file=sys.stderr,
+                        flush=True,
+                    )
                 raise Interrupted
-    return state
+    return _local(state)
+
+
+def _agreed(stop: bool, due: bool) -> tuple[bool, bool]:
+    """Whether any process was told to stop, and whether the first one finds a save due."""
+    said = multihost_utils.process_allgather(np.array([stop, due]))
+    return bool(said[:, 0].any()), bool(said[0, 1])
 
 
 def _own_copy(tree: Any, sharding: NamedSharding) -> Any:
     """`tree` on the devices in memory of its own."""
+    if jax.process_count() > 1:
+        return _spread(tree, sharding)
     # device_put alone may alias its source, and a donated step would then delete it.
     return jax.device_put(jax.tree.map(lambda x: jnp.array(x, copy=True), tree), sharding)
+
+
+def _spread(tree: Any, sharding: NamedSharding) -> Any:
+    """What every process holds alike, as arrays over the devices of all of them."""
+
+    def spread(x: Any) -> jax.Array:
+        impl = _key_implementation(x)
+        host = np.asarray(x if impl is None else jax.random.key_data(x))
+        whole = jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+        if impl is None:
+            return whole
+        return jax.jit(lambda x: jax.random.wrap_key_data(x, impl=impl), out_shardings=sharding)(
+            whole
+        )
+
+    return jax.tree.map(spread, tree)
+
+
+def _local(tree: Any) -> Any:
+    """With several processes, this one's copy of replicated arrays."""
+    if jax.process_count() == 1:
+        return tree
+    return jax.tree.map(lambda x: x.addressable_data(0), tree)
+
+
+def _keep_batch(folder: Path, stage: str, step: int, batch: Any) -> Path:
+    """Write a batch as npz, its arrays by their path in the tree."""
+    folder.mkdir(parents=True, exist_ok=True)
+    process = f"-process{jax.process_index()}" if jax.process_count() > 1 else ""
+    file = folder / f"{stage}-step{step + 1}{process}.npz"
+    flat, _ = jax.tree_util.tree_flatten_with_path(batch)
+    arrays: Any = {jax.tree_util.keystr(path, simple=True): np.asarray(x) for path, x in flat}
+    np.savez(file, **arrays)
+    return file
 
 
 def _as_metric(value: jax.Array) -> jax.Array:
     return jnp.asarray(value).astype(jnp.float32)
 
 
-def _zero_totals(step: Step, state: State, data: Data, key: jax.Array) -> dict[str, jax.Array]:
-    """Zeros for the metrics of `step`, which is checked to keep the shape of the state."""
+def _zero_totals(step: Step, state: State, data: Data, key: jax.Array) -> dict[str, Any]:
+    """Sums of the metrics of `step`, and which step was the first whose loss was not finite: none;
+    and `step` is checked to keep the shape of the state."""
     new, metrics = jax.eval_shape(step, state, data, key)
     before, after = (
         {jax.tree_util.keystr(path): f"{x.dtype}{list(x.shape)}" for path, x in flat}
@@ -382,7 +691,7 @@ def _zero_totals(step: Step, state: State, data: Data, key: jax.Array) -> dict[s
         )
     if any(value.shape for value in metrics.values()):
         raise ValueError("the metrics of the step are not all scalars; take means in the step")
-    return {name: jnp.zeros((), jnp.float32) for name in metrics}
+    return {"sums": {name: np.zeros((), np.float32) for name in metrics}, "bad": np.int32(-1)}
 
 
 @jax.jit
@@ -391,10 +700,15 @@ def _has_nan(tree: Any) -> jax.Array:
     return jnp.any(jnp.array([jnp.any(jnp.isnan(x)) for x in floats], dtype=bool))
 
 
-def _key_words(key: jax.Array) -> list[int]:
-    """The random key as numbers for the checkpoint's meta."""
-    typed = jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
-    return np.asarray(jax.random.key_data(key) if typed else key).tolist()
+def _key_implementation(x: Any) -> str | None:
+    """The name of the generator of typed random keys; None of anything else."""
+    typed = hasattr(x, "dtype") and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return str(jax.random.key_impl(x)) if typed else None
+
+
+def _key_words(key: jax.Array) -> np.ndarray:
+    """The random key as numbers."""
+    return np.asarray(key if _key_implementation(key) is None else jax.random.key_data(key))
 
 
 def _drop_lines_after(path: Path, stage: str, step: int) -> None:
@@ -437,6 +751,29 @@ def _signals() -> Iterator[Callable[[], bool]]:
         yield came.is_set
     finally:
         restore()
+
+
+@contextlib.contextmanager
+def _curves(
+    folder: Path, done: int, wanted: bool
+) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+    """TensorBoard's files, without TensorFlow; yields what writes numbers at a step."""
+    if not wanted or jax.process_index() > 0:
+        yield lambda step, values: None
+        return
+    from tensorboardX import SummaryWriter
+
+    # What an earlier sitting wrote beyond its last checkpoint is not shown.
+    writer = SummaryWriter(str(folder), purge_step=done + 1)
+
+    def write(step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            writer.add_scalar(name, value, step)
+
+    try:
+        yield write
+    finally:
+        writer.close()
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from blurjax import region
 from blurjax.region import Config, Labelled
 from train import calibration, descent, loop, region_labels
 from train.configs.region import PRESETS, Preset
+from train.machine import Changes, How, Machine
 
 Variables = dict[str, Any]
 
@@ -39,6 +40,8 @@ def train(
     steps: Annotated[int | None, tyro.conf.arg(help="train for so many steps instead")] = None,
     batch: Annotated[int | None, tyro.conf.arg(help="of so many windows instead")] = None,
     quiet: bool = False,
+    change: Changes = (),
+    how: How = Machine(),  # noqa: B008
 ) -> Path:
     """Train the scorer of a preset on labels that are there, and write a weights file.
 
@@ -56,6 +59,8 @@ def train(
         steps: instead of the preset's.
         batch: likewise; a multiple of 4 and of the number of devices.
         quiet: no progress.
+        change: other values instead of the preset's, "rate=1e-3".
+        how: devices, processes, input and records.
 
     Returns:
         Path of the weights file.
@@ -64,12 +69,25 @@ def train(
         ValueError: there are no labels; the weights to begin with are of another shape.
     """
     run = descent.begin(
-        "region", PRESETS, preset, workdir=workdir, seed=seed, steps=steps, batch=batch, quiet=quiet
+        "region",
+        PRESETS,
+        preset,
+        workdir=workdir,
+        seed=seed,
+        steps=steps,
+        batch=batch,
+        quiet=quiet,
+        change=change,
+        how=how,
     )
     if threshold is not None:
         config = dataclasses.replace(run.plan.config, threshold=threshold)
         run = dataclasses.replace(run, plan=dataclasses.replace(run.plan, config=config))
     plan: Preset = run.plan
+    if how.stream:
+        raise ValueError(
+            "--stream: region's windows lie in photographs that the devices hold; leave it out"
+        )
     folder = labels or Path("runs") / f"region_labels_{plan.labels}"
     known, held_out = (region_labels.read(folder, part) for part in region_labels.PARTS)
     about = region_labels.listing(folder)
@@ -97,6 +115,7 @@ def train(
         optimizer=optimizer(plan, variables),
         validate=lambda variables: measure(variables, held_out, plan.config),
         validate_every=plan.validate_every,
+        best="-chosen",
     )
     variables = calibrated(variables, held_out, plan.config)
     return run.write(variables, about, out, lambda stored: measure(stored, held_out, plan.config))

@@ -13,8 +13,9 @@ import tyro
 from blurjax import data, sharpness, sigma_map
 from blurjax.data import Scenes
 from blurjax.sharpness import Config
-from train import calibration, descent, files
+from train import calibration, descent, files, machine
 from train.configs.sharpness import PRESETS, Preset
+from train.machine import Changes, How, Machine
 
 Variables = dict[str, Any]
 
@@ -40,6 +41,8 @@ def train(
     seed: int = 0,
     steps: Annotated[int | None, tyro.conf.arg(help="train for so many steps instead")] = None,
     quiet: bool = False,
+    change: Changes = (),
+    how: How = Machine(),  # noqa: B008
 ) -> Path:
     """Train one of the networks and write a weights file.
 
@@ -61,12 +64,22 @@ def train(
         seed: of everything random.
         steps: instead of the preset's.
         quiet: no progress.
+        change: other values instead of the preset's, "rate=1e-3".
+        how: devices, processes, input and records.
 
     Returns:
         Path of the weights file.
     """
     run = descent.begin(
-        "sharpness", PRESETS, preset, workdir=workdir, seed=seed, steps=steps, quiet=quiet
+        "sharpness",
+        PRESETS,
+        preset,
+        workdir=workdir,
+        seed=seed,
+        steps=steps,
+        quiet=quiet,
+        change=change,
+        how=how,
     )
     plan: Preset = run.plan
 
@@ -74,7 +87,8 @@ def train(
     sources = files.sources(images)
     about = files.listing(*sources)
     files.claim(run.workdir, about)
-    scenes, held_out = _scenes(sources, segmentations, run.workdir, seed, run.say)
+    with machine.first_before_others("scenes"):
+        scenes, held_out = _scenes(sources, segmentations, run.workdir, seed, run.say)
     run.say(f"{preset}: {len(scenes.images)} training and {len(held_out.images)} validation scenes")
 
     draw = _sampler(plan)
@@ -89,11 +103,12 @@ def train(
         for i in range(_CHECKS // _CHUNK)
     ]
     variables = run.descend(
-        sharpness.init(jax.random.fold_in(run.key, 1), plan.config),
+        functools.partial(sharpness.init, jax.random.fold_in(run.key, 1), plan.config),
         sharpness.loss,
         draw,
         store,
         validate=lambda variables: measure(variables, checks, plan.config),
+        best="loss",
     )
     if real:
         variables = calibrate(variables, plan.config, (real, _examples(checks)))

@@ -2,7 +2,7 @@
 
 import functools
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,9 @@ from PIL import Image
 
 from blurjax import data, sigma_map
 from blurjax.sigma_map import Batch, Config
-from train import descent, files
+from train import descent, files, stream
 from train.configs.sigma_map import PRESETS, Preset
+from train.machine import Changes, How, Machine
 
 Variables = dict[str, Any]
 
@@ -37,6 +38,8 @@ def train(
     seed: int = 0,
     steps: Annotated[int | None, tyro.conf.arg(help="train for so many steps instead")] = None,
     quiet: bool = False,
+    change: Changes = (),
+    how: How = Machine(),  # noqa: B008
 ) -> Path:
     """Train one of the networks and write a weights file.
 
@@ -55,17 +58,29 @@ def train(
         seed: of everything random.
         steps: instead of the preset's.
         quiet: no progress.
+        change: other values instead of the preset's, "rate=1e-3".
+        how: devices, processes, input and records.
 
     Returns:
         Path of the weights file.
     """
     run = descent.begin(
-        "sigma_map", PRESETS, preset, workdir=workdir, seed=seed, steps=steps, quiet=quiet
+        "sigma_map",
+        PRESETS,
+        preset,
+        workdir=workdir,
+        seed=seed,
+        steps=steps,
+        quiet=quiet,
+        change=change,
+        how=how,
     )
     plan: Preset = run.plan
-    (sharp, held_out), about = _tiles(images, textures, soft_images, plan, seed)
+    input_ = _input(images, textures, soft_images, plan, seed, streamed=how.stream)
+    sharp, held_out, records, about = input_
     files.claim(run.workdir, about)
-    run.say(f"{preset}: {sharp.shape[0]} training and {held_out.shape[0]} validation tiles")
+    seen = f"{sharp.shape[0]} training tiles" if records is None else f"{len(records)} to cut from"
+    run.say(f"{preset}: {seen} and {held_out.shape[0]} validation tiles")
 
     draw = functools.partial(
         sigma_map.sample,
@@ -89,6 +104,8 @@ def train(
         draw,
         sharp,
         validate=lambda variables: measure(variables, checks, plan.config),
+        best="rmse",
+        records=records,
     )
     return run.write(
         calibrate(variables, checks, plan.config),
@@ -134,37 +151,59 @@ _predict = jax.jit(sigma_map.predict, static_argnames="config")
 _apply = jax.jit(sigma_map.apply, static_argnames="config")
 
 
-def _tiles(
+class _Input(NamedTuple):
+    """What is trained on."""
+
+    sharp: np.ndarray
+    """Training tiles, uint8; of streamed input a few, to standardise by."""
+    held_out: np.ndarray
+    """Validation tiles."""
+    records: stream.Records | None
+    """What the host feeds instead of the training tiles, if it streams."""
+    about: dict[str, Any]
+    """Which files they are from."""
+
+
+def _input(
     images: tuple[Path, ...],
     textures: tuple[Path, ...],
     soft_images: tuple[Path, ...],
     plan: Preset,
     seed: int,
-) -> tuple[tuple[jax.Array, jax.Array], dict[str, Any]]:
-    """Training and validation tiles on the device, and which files they are from."""
+    *,
+    streamed: bool,
+) -> _Input:
     roots = ((images, _SHARP), (soft_images, _SOFT), (textures, _SOFT if plan.reduced else (1.0,)))
-    sources, stacks = [], []
+    kinds = []
     for folders, factors in roots:
-        source = data.concatenate(*map(data.source, folders))
-        parts = data.split(source)[:2]
-        sources.append(parts)
-        stacks.append([_cut(part, factors) for part in parts])
-    if not any(len(parts[0]) for parts in sources):
-        parts = (data.embedded("train"), data.embedded("validation"))
-        sources, stacks = [parts], [[_cut(part, _SHARP) for part in parts]]
-    train, validation = (data.concatenate(*part) for part in zip(*sources, strict=True))
+        whole = data.concatenate(*map(data.source, folders))
+        kinds.append((data.split(whole)[:2], factors))
+    if not any(len(parts[0]) for parts, _ in kinds):
+        kinds = [((data.embedded("train"), data.embedded("validation")), _SHARP)]
+    train, validation = (
+        data.concatenate(*part) for part in zip(*(parts for parts, _ in kinds), strict=True)
+    )
     about = files.listing(train, validation)
-
     painted = _paint(seed, plan.painted)
-    if len(stacks) == 1:
-        chosen = [(stacks[0][0], 1 - plan.painted), (painted[0], plan.painted)]
-        held = [stacks[0][1]]
-    else:
-        photographs = [np.concatenate([stacks[0][i], stacks[1][i]]) for i in range(2)]
-        shares = (1 - plan.painted - plan.texture_share, plan.texture_share, plan.painted)
-        stacked = (photographs[0], stacks[2][0], painted[0])
-        chosen = list(zip(stacked, shares, strict=True))
-        held = [photographs[1], stacks[2][1]]
+    # Photographs of both kinds together, textures if there are any, painted.
+    shares = [1 - plan.painted - (plan.texture_share if len(kinds) > 1 else 0), plan.painted]
+    if len(kinds) > 1:
+        shares.insert(1, plan.texture_share)
+    held = [_cut(parts[1], factors) for parts, factors in kinds]
+    held_out = np.concatenate([*held, painted[1]])
+    groups = [kinds[:2], kinds[2:]] if len(kinds) > 1 else [kinds]
+
+    if streamed:
+        photographs: list[stream.Records] = [
+            stream.Mixture(*((_fed(parts[0], factors), len(parts[0])) for parts, factors in group))
+            for group in groups
+        ]
+        fed = zip([*photographs, stream.Rows(painted[0])], shares, strict=True)
+        return _Input(painted[0], held_out, stream.Mixture(*fed), about)
+    stacks = [
+        np.concatenate([_cut(parts[0], factors) for parts, factors in group]) for group in groups
+    ]
+    chosen = list(zip([*stacks, painted[0]], shares, strict=True))
     rng = np.random.default_rng(seed)
     mixed = [
         stack[
@@ -175,8 +214,11 @@ def _tiles(
         for stack, share in chosen
         if len(stack) and share
     ]
-    held_out = np.concatenate([*held, painted[1]])
-    return (jnp.asarray(np.concatenate(mixed)), jnp.asarray(held_out)), about
+    return _Input(np.concatenate(mixed), held_out, None, about)
+
+
+def _fed(source: data.Source, factors: tuple[float, ...]) -> stream.Photographs:
+    return stream.Photographs(source, functools.partial(stream.square, side=_TILE, factors=factors))
 
 
 # Tiles kept for training.

@@ -73,7 +73,8 @@ def test_published_widths_take_one_step(float32, preset):
     step = loop.gradient_step(
         functools.partial(kernel_size.loss, config=plan.config),
         optimizer,
-        functools.partial(kernel_size.sample, config=plan.config, n=5),
+        functools.partial(kernel_size.sample, config=plan.config),
+        batch=5,
     )
     first = loop.initial_state(kernel_size.init(jax.random.key(0), plan.config), optimizer)
     state, metrics = jax.jit(step)(first, jax.tree.map(jnp.asarray, frames), jax.random.key(1))

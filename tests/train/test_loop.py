@@ -26,12 +26,12 @@ def _variables():
     return {"params": params, "state": {"mean": jnp.zeros(3, jnp.float32)}}
 
 
-def _sample(key, data, size=16):
-    x = data[jax.random.randint(key, (size,), 0, len(data))]
+def _sample(key, data, n):
+    x = data[jax.random.randint(key, (n,), 0, len(data))]
     return {"x": x, "y": x @ TRUTH, "rejected": jnp.zeros((), jnp.float32)}
 
 
-def _loss(variables, batch, *, key, train):
+def _loss(variables, batch, *, key, train, axis_name):
     params = variables["params"]
     noise = 0.01 * jax.random.normal(key, batch["y"].shape, jnp.float32)
     error = jnp.tanh(batch["x"] @ params["hidden"]) @ params["out"] - batch["y"] + noise
@@ -49,7 +49,10 @@ def _run(workdir, *, optimizer=None, sample=_sample, loss=_loss, **options):
     options = {"num_steps": 30, "log_every": 10, "quiet": True, "key": KEY, **options}
     # Two of the eight simulated devices: enough to split a batch, and quick to compile for.
     options.setdefault("devices", jax.local_devices()[:2])
-    step = options.pop("step", None) or loop.gradient_step(loss, optimizer, sample)
+    step = options.pop("step", None)
+    size = options.pop("batch", 16)
+    how = {k: options.pop(k) for k in ("parts", "accumulate", "streamed") if k in options}
+    step = step or loop.gradient_step(loss, optimizer, sample, batch=size, **how)
     state = options.pop("state", None) or loop.initial_state(_variables(), optimizer)
     return loop.run(step, state, _data(), workdir=workdir, **options)
 
@@ -152,7 +155,7 @@ def test_a_finished_stage_returns_at_once(tmp_path):
 def test_eight_devices_agree_with_one(tmp_path):
     assert len(jax.local_devices()) == 8
     runs = [
-        _run(tmp_path / str(n), optimizer=optax.sgd(0.05), devices=jax.local_devices()[:n])
+        _run(tmp_path / str(n), optimizer=optax.sgd(0.05), devices=jax.local_devices()[:n], parts=8)
         for n in (1, 8)
     ]
     assert len(runs[1]["variables"]["params"]["out"].sharding.device_set) == 8
@@ -161,7 +164,7 @@ def test_eight_devices_agree_with_one(tmp_path):
 
 
 def test_the_batch_is_split_over_the_devices():
-    step = loop.gradient_step(_loss, optax.sgd(0.1), _sample)
+    step = loop.gradient_step(_loss, optax.sgd(0.1), _sample, batch=16)
     state = loop.initial_state(_variables(), optax.sgd(0.1))
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ("data",))
     with loop._use_mesh(mesh):
@@ -214,8 +217,8 @@ def test_a_signal_saves_and_the_run_resumes(tmp_path, capsys, number):
 def test_a_non_finite_loss_stops_and_spares_the_checkpoint(tmp_path):
     _run(tmp_path, num_steps=10)
 
-    def spoiled(variables, batch, *, key, train):
-        value, aux = _loss(variables, batch, key=key, train=train)
+    def spoiled(variables, batch, **rest):
+        value, aux = _loss(variables, batch, **rest)
         return value * jnp.nan, aux
 
     for every in (120.0, 0.0):
@@ -226,7 +229,7 @@ def test_a_non_finite_loss_stops_and_spares_the_checkpoint(tmp_path):
 
 def test_a_state_that_becomes_nan_is_not_saved(tmp_path):
     # The loss is finite, its gradient is not: only the state shows it after one step.
-    def loss(variables, batch, *, key, train):
+    def loss(variables, batch, **rest):
         value = jnp.sqrt(0 * variables["params"]["out"].sum())
         return value, SimpleNamespace(metrics={}, state=variables["state"])
 
@@ -236,12 +239,11 @@ def test_a_state_that_becomes_nan_is_not_saved(tmp_path):
 
 
 def test_mistakes_are_named(tmp_path):
-    def odd(key, data):
-        return _sample(key, data, 12)
-
-    with pytest.raises(ValueError, match="batch of 12 does not divide among 8 devices"):
-        _run(tmp_path, sample=odd, devices=None)
-    _run(tmp_path, sample=odd, num_steps=1)
+    with pytest.raises(ValueError, match=r"batch of 12 does not divide into 8 parts \(8 devices"):
+        _run(tmp_path, batch=12, devices=None)
+    with pytest.raises(ValueError, match=r"in 3 parts does not divide among 2 devices"):
+        _run(tmp_path, batch=12, parts=3)
+    _run(tmp_path, batch=12, num_steps=1)
     with pytest.raises(ValueError, match="another random key"):
         _run(tmp_path, key=jax.random.key(12))
     with pytest.raises(checkpoint.CheckpointError, match="checkpoint lacks"):
@@ -258,7 +260,7 @@ def test_mistakes_are_named(tmp_path):
 
 
 def test_a_step_outside_of_run_needs_no_mesh():
-    step = loop.gradient_step(_loss, optax.sgd(0.1), lambda key, data: _sample(key, data, 12))
+    step = loop.gradient_step(_loss, optax.sgd(0.1), _sample, batch=12)
     state = loop.initial_state(_variables(), optax.sgd(0.1))
     new, metrics = jax.jit(step)(state, _data(), KEY)
     assert jnp.isfinite(metrics["loss"])

@@ -50,7 +50,7 @@ def labels(monkeypatch, float32, tmp_path):
         monkeypatch.setattr(module, "WINDOW", WINDOW)
     for name, plan in PRESETS.items():
         config = dataclasses.replace(plan.config, **TINY)
-        plan = dataclasses.replace(plan, config=config, batch=8, validate_every=1)
+        plan = dataclasses.replace(plan, config=config, batch=32, validate_every=1)
         monkeypatch.setitem(PRESETS, name, plan)
     monkeypatch.setattr(training, "_CHUNK", 8)
     return fill(tmp_path / "labels")
@@ -201,7 +201,8 @@ def test_presets_take_a_step_at_their_full_width(float32, preset):
         step = loop.gradient_step(
             functools.partial(region.loss, config=plan.config),
             optimizer,
-            functools.partial(region.sample, config=plan.config, n=plan.batch),
+            functools.partial(region.sample, config=plan.config),
+            batch=plan.batch,
         )
         return first, *step(first, store, key)
 

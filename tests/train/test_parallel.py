@@ -1,0 +1,158 @@
+"""One step of every system on 1, 2 and 8 devices, under jit and under pmap: the same numbers."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from blurjax import blur_type, data, kernel_size, region, sharpness, sigma_map
+from train import blur_type as train_blur_type
+from train import loop
+
+# Each part of a batch on a device of its own, or all eight on one.
+PARTS = 8
+KEY = jax.random.key(3)
+
+
+@pytest.fixture(autouse=True)
+def _as_users_run(float32):
+    """Float64 off: what is compared is what is trained."""
+
+
+@functools.cache
+def _tiles():
+    levels = jax.random.uniform(KEY, (8, 40, 40), jnp.float32)
+    # Blocks of 4 pixels: detail that survives a blur.
+    return jnp.round(255 * jnp.repeat(jnp.repeat(levels, 4, axis=1), 4, axis=2)).astype(jnp.uint8)
+
+
+def _frames():
+    levels = jnp.concatenate([_tiles(), _tiles()[:, ::-1]], axis=2)
+    return data.Frames(levels, jnp.full((8, 2), 160, jnp.int32), jnp.arange(8, dtype=jnp.int32))
+
+
+def _blur_type():
+    config = blur_type.Config(body="residual", hidden=(16, 16))
+    stored = blur_type.collect(KEY, _tiles(), config, n=96, degraded=0.5, rule="all")
+    # Weights that differ from device to device: a mean of means would be another number.
+    weight = (jnp.arange(96) % 7 > 2).astype(jnp.float32)
+    levels = jnp.round(255 * stored.patches).astype(jnp.uint8)
+    stored = stored._replace(patches=levels, weight=weight)
+    return blur_type, config, train_blur_type.pick, stored, 48
+
+
+def _sigma_map(body):
+    config = sigma_map.Config(body=body, patch=8, width=16)
+    draw = functools.partial(sigma_map.sample, config=config)
+    return sigma_map, config, draw, _tiles(), 16
+
+
+def _patches():
+    config = sharpness.Config(body="patches", filters=4)
+    k_images, k_truth = jax.random.split(KEY)
+    store = sharpness.PatchBatch(
+        jax.random.uniform(k_images, (64, 32, 32), jnp.float32),
+        jax.random.bernoulli(k_truth, 0.5, (64,)).astype(jnp.float32),
+        (jnp.arange(64) % 5 > 1).astype(jnp.float32),
+        jnp.arange(64, dtype=jnp.int32),
+    )
+
+    def draw(key, store, n):
+        rows = jax.random.randint(key, (n,), 0, len(store.images))
+        return jax.tree.map(lambda x: x[rows], store)
+
+    return sharpness, config, draw, store, 32
+
+
+def _kernel_size(body):
+    config = kernel_size.Config(body=body, depth=10, width=4, channels=16)
+    return kernel_size, config, functools.partial(kernel_size.sample, config=config), _frames(), 40
+
+
+def _region():
+    config = region.Config(depth=10, width=4, reduced=2, target="rank")
+    k_similarity, k_corner = jax.random.split(KEY)
+    store = region.Labelled(
+        jnp.tile(_tiles(), (1, 2, 2))[:4],
+        jnp.repeat(jnp.arange(4, dtype=jnp.int32), 8),
+        jax.random.randint(k_corner, (32, 2), 0, 320 - region.WINDOW),
+        jax.random.uniform(k_similarity, (32,), jnp.float32),
+        jnp.full(32, 21, jnp.int32),
+    )
+    return region, config, functools.partial(region.sample, config=config), store, 32
+
+
+SYSTEMS = {
+    "blur_type": _blur_type,
+    "sigma_map-classifier": functools.partial(_sigma_map, "classifier"),
+    "sigma_map-regressor": functools.partial(_sigma_map, "regressor"),
+    "sharpness-patches": _patches,
+    "kernel_size-correlation": functools.partial(_kernel_size, "correlation"),
+    "kernel_size-cascade": functools.partial(_kernel_size, "cascade"),
+    "region": _region,
+}
+
+
+def _step(system, config, draw, size, **options):
+    optimizer = optax.sgd(0.05)
+    loss = functools.partial(system.loss, config=config)
+    step = loop.gradient_step(loss, optimizer, draw, batch=size, **{"parts": PARTS, **options})
+    return step, lambda: loop.initial_state(system.init(KEY, config), optimizer)
+
+
+def _on(devices, step, state, store):
+    mesh = Mesh(np.array(jax.devices()[:devices]), (loop.DATA_AXIS,))
+    whole = NamedSharding(mesh, PartitionSpec())
+    with loop._use_mesh(mesh):
+        given = jax.device_put((state, store, KEY), whole)
+        return jax.device_get(jax.jit(step, out_shardings=whole)(*given))
+
+
+def _pmapped(step, state, store):
+    everywhere = jax.tree.map(
+        lambda x: jnp.broadcast_to(x, (PARTS, *x.shape)),
+        (state, jax.tree.map(jnp.asarray, store), KEY),
+    )
+    found = jax.pmap(step, axis_name=loop.DATA_AXIS)(*everywhere)
+    return jax.tree.map(lambda x: x[0], jax.device_get(found))
+
+
+def _assert_close(found, expected, tolerance):
+    for (path, a), b in zip(
+        jax.tree_util.tree_flatten_with_path(found)[0], jax.tree.leaves(expected), strict=True
+    ):
+        scale = np.abs(b).max() + 1e-3
+        np.testing.assert_allclose(
+            a / scale, b / scale, rtol=0, atol=tolerance, err_msg=jax.tree_util.keystr(path)
+        )
+
+
+# The one that CI has time for has everything: batch normalisation, and weights.
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name == "sharpness-patches" else pytest.param(name, marks=pytest.mark.slow)
+        for name in SYSTEMS
+    ],
+)
+def test_a_step_is_the_same_on_1_2_and_8_devices_and_under_pmap(name):
+    system, config, draw, store, size = SYSTEMS[name]()
+    step, first = _step(system, config, draw, size)
+    before = first()
+    state, metrics = _on(1, step, before, store)
+    moved = [
+        np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, (state, before)), strict=True)
+    ]
+    assert max(moved) > 1e-4, "nothing was learned"
+    # The order of summation is all that differs: 1e-4 of the largest of each array.
+    for other in (
+        _on(2, step, before, store),
+        _on(8, step, before, store),
+        _pmapped(step, before, store),
+    ):
+        np.testing.assert_allclose(other[1]["loss"], metrics["loss"], rtol=1e-5)
+        _assert_close(other, (state, metrics), 1e-4)
