@@ -21,7 +21,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -62,6 +62,7 @@ class Checkpoints:
         self._folder = Path(directory).resolve()
         self._keep, self._keep_best = keep, keep_best
         self._manager: Any = None
+        self._scores: dict[int, float] = {}
 
     def save(
         self,
@@ -117,13 +118,14 @@ class Checkpoints:
                 self._manager = self._open()
             # An error of the last step's comes out here.
             self._manager.wait_until_finished()
+            if score is not None:
+                self._scores[step] = score
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
                     arrays=ocp.args.StandardSave(_stored(arrays)),
                     meta=ocp.args.JsonSave({"content": content, "sha256": _json_digest(content)}),
                 ),
-                metrics=None if score is None else {"score": score},
                 # Without it Orbax silently skips a step lower than the latest one.
                 force=True,
             )
@@ -165,20 +167,21 @@ class Checkpoints:
                 if kind is None:
                     raise self._failed(late) from late
 
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
+        """Orbax's question, which steps stay: the last ones, and the best."""
+        del context
+        there = sorted(info.step for info in checkpoints)
+        scored = sorted((s for s in there if s in self._scores), key=lambda s: self._scores[s])
+        stay = {*there[-self._keep :], *scored[: self._keep_best]}
+        return [info.step in stay for info in checkpoints]
+
     def _open(self) -> Any:
         import orbax.checkpoint as ocp
-        from orbax.checkpoint import checkpoint_managers as policies
 
-        best = policies.BestN(
-            get_metric_fn=lambda metrics: metrics["score"],
-            reverse=True,
-            n=self._keep_best,
-            keep_checkpoints_without_metrics=False,
-        )
-        latest = policies.LatestN(self._keep)
+        # Orbax's own way to keep the best forgets the scores of earlier sittings.
+        self._scores = _scores(self._folder) if self._keep_best else {}
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=policies.AnyPreservationPolicy([latest, best]),
-            cleanup_tmp_directories=True,
+            preservation_policy=self, cleanup_tmp_directories=True
         )
         return ocp.CheckpointManager(self._folder, options=options)
 
@@ -253,14 +256,7 @@ def best_step(directory: str | Path) -> int | None:
 
     Host function.
     """
-    scores = {}
-    for step in steps(directory):
-        try:
-            score = _content(Path(directory).resolve(), step).get("score")
-        except CheckpointError:
-            continue
-        if score is not None:
-            scores[step] = score
+    scores = _scores(Path(directory).resolve())
     return min(scores, key=lambda step: scores[step], default=None)
 
 
@@ -392,6 +388,19 @@ def _content(folder: Path, step: int) -> dict[str, Any]:
     if not whole:
         raise CheckpointError(f"{where}: the meta does not match its checksum")
     return content
+
+
+def _scores(folder: Path) -> dict[int, float]:
+    """The scores of the steps that have one and can be read."""
+    found = {}
+    for step in steps(folder):
+        try:
+            score = _content(folder, step).get("score")
+        except CheckpointError:
+            continue
+        if score is not None:
+            found[step] = float(score)
+    return found
 
 
 def _load(

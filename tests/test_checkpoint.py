@@ -1,5 +1,7 @@
 """Checkpoints: round trips, damage, mistakes, other numbers of devices."""
 
+import signal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -149,3 +151,82 @@ def test_restore_on_another_number_of_devices(tmp_path):
     on_one, _, _ = checkpoint.restore(tmp_path, tree, shardings=alone)
     assert on_one["w"].devices() == {jax.devices()[0]}
     _equal(on_one, tree)
+
+
+def test_a_part_is_read_alone(tmp_path):
+    tree = _tree()
+    checkpoint.save(tmp_path, 1, {"state": tree, "totals": {"loss": np.float32(1)}})
+    restored, _, _ = checkpoint.restore(tmp_path, tree["params"], part="state/params")
+    _equal(restored, tree["params"])
+    scale, _, _ = checkpoint.restore(tmp_path, part="state/params/scale")
+    assert scale == np.float32(2.5)
+    # What is not asked for is not read: its damage is not noticed, that of the part is.
+    with pytest.raises(checkpoint.CheckpointError, match="there is no 'state/param'; there are"):
+        checkpoint.restore(tmp_path, part="state/param")
+
+
+def test_the_best_step_stays_beside_the_last(tmp_path):
+    with checkpoint.Checkpoints(tmp_path, keep=1, keep_best=1) as checkpoints:
+        for step, score in enumerate((0.5, 0.2, None, 0.4, None)):
+            checkpoints.save(step, {"w": np.full(3, step)}, score=score)
+    assert checkpoint.steps(tmp_path) == [1, 4]
+    assert checkpoint.best_step(tmp_path) == 1
+    # Another sitting knows what the first one found.
+    with checkpoint.Checkpoints(tmp_path, keep=1, keep_best=1) as checkpoints:
+        checkpoints.save(5, {"w": np.full(3, 5)}, score=0.3)
+    assert checkpoint.steps(tmp_path) == [1, 5]
+    assert checkpoint.best_step(tmp_path / "none") is None
+
+
+def test_what_is_saved_may_be_overwritten_at_once(tmp_path):
+    w = np.arange(200_000.0)
+    with checkpoint.Checkpoints(tmp_path) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, {"w": w, "on_device": jnp.asarray(w)})
+            w += 1
+    for step in (1, 2):
+        saved = checkpoint.restore(tmp_path, step=step)[0]
+        np.testing.assert_array_equal(saved["w"], np.arange(200_000.0) + step - 1)
+        np.testing.assert_array_equal(saved["on_device"], saved["w"])
+
+
+def test_damaged_steps_are_passed_over_and_set_aside(tmp_path):
+    w = np.random.default_rng(0).random(50_000)
+    for step in (1, 2, 3):
+        checkpoint.save(tmp_path, step, {"w": w + step}, keep=3)
+    _flip_a_byte(tmp_path / "3")
+    (tmp_path / "2" / "meta" / "metadata").unlink()
+    said = []
+    tree, _, step = checkpoint.restore(tmp_path, pass_over=lambda *about: said.append(about))
+    assert step == 1 and tree["w"][0] == w[0] + 1
+    assert [number for number, _ in said] == [3, 2]
+    assert "does not match its checksum; passed over for step 1" in said[0][1]
+    for number, _ in said:
+        assert checkpoint.set_aside(tmp_path, number).is_dir()
+    assert checkpoint.steps(tmp_path) == [1]
+    checkpoint.save(tmp_path, 3, {"w": w}, keep=3)
+    assert checkpoint.steps(tmp_path) == [1, 3]
+
+
+@pytest.fixture
+def small_disk():
+    """No file may grow beyond 100 kB, as if the disk were full."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_full_disk_says_so_and_spares_what_is_there(tmp_path, small_disk):
+    noise = np.random.default_rng(0).random(100_000)
+    checkpoint.save(tmp_path, 1, {"w": noise[:100]})
+    with pytest.raises(checkpoint.CheckpointError, match=r"could not be written.*step 1 is there"):
+        checkpoint.save(tmp_path, 2, {"w": noise})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1"]
+    assert checkpoint.restore(tmp_path)[2] == 1
+    small_disk()
+    checkpoint.save(tmp_path, 2, {"w": noise})
+    np.testing.assert_array_equal(checkpoint.restore(tmp_path)[0]["w"], noise)

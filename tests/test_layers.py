@@ -44,6 +44,7 @@ HEAVY = {
     "flax": {
         "blurjax/blur_type/_conv.py",
         "blurjax/kernel_size/_networks.py",
+        "blurjax/nn/_conv.py",
         "blurjax/nn/resnet.py",
         "blurjax/sharpness/_networks.py",
         "blurjax/sigma_map/_networks.py",

@@ -230,7 +230,7 @@ def gradient_step(
                 if here == 1:
                     value, metrics, new = part(params, before, rows, first)
                     return value, (metrics, new)
-                numbers, own = first + jnp.arange(here), rows
+                numbers, own = first + jnp.arange(here, dtype=jnp.int32), rows
                 if streamed:
                     own = jax.tree.map(
                         lambda x: x.reshape(here, len(x) // here, *x.shape[1:]), rows
@@ -250,7 +250,7 @@ def gradient_step(
             rows = jax.tree.map(lambda x: x[0], data) if streamed else data
             (gradient, statistics), (value, metrics) = descend((None, start), (0, rows))
         else:
-            pieces = jnp.arange(accumulate)
+            pieces = jnp.arange(accumulate, dtype=jnp.int32)
             zeros = jax.tree.map(jnp.zeros_like, variables["params"])
             (gradient, statistics), several = jax.lax.scan(
                 lambda carry, given: descend(carry, given if streamed else (given[0], data)),
@@ -448,7 +448,7 @@ def run(
         data = _spread(data, replicated) if several else jax.device_put(data, replicated)
     example = fed(stream.at(0)) if stream is not None else data
     with _use_mesh(mesh):
-        totals = _zero_totals(step, shapes, example, key)
+        totals = nothing = _zero_totals(step, shapes, example, key)
     saved = {"state": shapes, "totals": totals}
     i, seconds_before, best_value = 0, 0.0, math.inf
     if checkpoint.latest_step(folder) is not None:
@@ -582,9 +582,11 @@ def run(
                     timing["input_wait"] = round(waited / max(now - log_time, 1e-9), 4)
                 log(means, **timing)
                 report(i, means)
-                totals = _own_copy(jax.tree.map(np.zeros_like, jax.device_get(totals)), replicated)
-                totals["bad"] = _own_copy(np.int32(-1), replicated)
-                log_time, log_step, summed_from, waited = now, i, i, 0.0
+                log_time, log_step, waited = now, i, 0.0
+                # The last line may be short: a run continued with more steps sums on.
+                if i % log_every == 0:
+                    totals = _own_copy(nothing, replicated)
+                    summed_from = i
 
             score = None
             if validate is not None and validate_every and i % validate_every == 0:

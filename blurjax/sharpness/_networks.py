@@ -31,6 +31,8 @@ class PatchNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, patches: Float[Array, "n p p"], train: bool = False) -> Float[Array, "n 2"]:
+        # Flax passes on what JAX takes, a tuple of axes too.
+        axis_name: Any = self.axis_name
         x = patches[..., None]
         # Each layer's side and width, and whether it is sub-sampled.
         layers = (
@@ -41,7 +43,7 @@ class PatchNetwork(nn.Module):
         )
         for i, (side, width, pooled) in enumerate(layers):
             x = nn.Conv(width, (side, side), kernel_init=_HE, use_bias=False, name=f"conv{i}")(x)
-            norm = nn.BatchNorm(not train, momentum=0.95, axis_name=self.axis_name, name=f"norm{i}")
+            norm = nn.BatchNorm(not train, momentum=0.95, axis_name=axis_name, name=f"norm{i}")
             x = norm(x)
             x = jnp.concatenate([nn.relu(x), nn.relu(-x)], axis=-1)
             if pooled:

@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from blurjax import checkpoint
-from train import loop
+from train import loop, stream
 
 KEY = jax.random.key(11)
 TRUTH = jnp.array([1.0, -2.0, 0.5], jnp.float32)
@@ -265,3 +265,157 @@ def test_a_step_outside_of_run_needs_no_mesh():
     new, metrics = jax.jit(step)(state, _data(), KEY)
     assert jnp.isfinite(metrics["loss"])
     assert jnp.any(new["variables"]["params"]["out"] != state["variables"]["params"]["out"])
+
+
+def _flip_a_byte(folder):
+    path = max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_a_sentence(tmp_path, capsys):
+    whole = _run(tmp_path / "whole")
+    _run(tmp_path / "broken", num_steps=10)
+    _run(tmp_path / "broken", num_steps=20)
+    folder = tmp_path / "broken" / "checkpoints" / "train"
+    # What a crash while saving leaves behind, and damage to what was saved.
+    (folder / "25.orbax-checkpoint-tmp").mkdir()
+    _flip_a_byte(folder / "20")
+    resumed = _run(tmp_path / "broken")
+    message = capsys.readouterr().err
+    assert "step 20" in message and "passed over for step 10, which is whole" in message
+    _assert_same_bits(resumed, whole)
+    assert checkpoint.steps(folder) == [10, 30] and (folder / "damaged-20").is_dir()
+    steps = [line["step"] for line in _lines(tmp_path / "broken")]
+    assert steps == [10, 20, 30]
+
+
+def test_the_best_checkpoint_is_kept(tmp_path):
+    # Better until step 15, then worse.
+    scores = {5: 3.0, 10: 2.0, 15: 1.0, 20: 4.0, 25: 5.0, 30: 6.0}
+    for best, kept in (("error", 15), ("-error", 30)):
+        taken = iter(scores.values())
+
+        def validate(state, taken=taken):
+            return {"error": next(taken)}
+
+        options = {"best": best, "keep": 1, "validate_every": 5, "validate": validate}
+        workdir = tmp_path / str(kept)
+        _run(workdir, num_steps=20, **options)
+        _run(workdir, num_steps=30, **options)
+        folder = workdir / "checkpoints" / "train"
+        assert checkpoint.best_step(folder) == kept
+        assert checkpoint.steps(folder) == sorted({kept, 30})
+
+
+def test_the_batch_of_the_first_bad_step_is_kept(tmp_path):
+    data = _data()
+
+    def spoiled(variables, batch, **rest):
+        value, aux = _loss(variables, batch, **rest)
+        # So that the first batch that holds a certain photograph is bad.
+        bad = jnp.any(batch["x"][:, 0] == data[7, 0])
+        return jnp.where(bad, jnp.inf, value), aux
+
+    with pytest.raises(
+        FloatingPointError, match=r"first in step (\d+), whose batch is in"
+    ) as error:
+        _run(tmp_path, loss=spoiled)
+    number = int(str(error.value).split("first in step ")[1].split(",")[0])
+    kept = np.load(tmp_path / "failed" / f"train-step{number}.npz")
+    # In the parts of the two devices.
+    assert kept["x"].shape == (2, 8, 3)
+    assert (kept["x"][..., 0] == float(data[7, 0])).any()
+
+
+def _one_step(devices=1, **options):
+    optimizer = optax.sgd(0.1)
+    step = loop.gradient_step(_loss, optimizer, _sample, batch=16, **options)
+    state = loop.initial_state(_variables(), optimizer)
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:devices]), ("data",))
+    with loop._use_mesh(mesh):
+        return jax.device_get(jax.jit(step)(state, _data(), KEY))
+
+
+def test_parts_and_pieces_give_the_gradient_of_the_whole_batch():
+    state, metrics = _one_step(parts=8)
+    for options in (
+        {"devices": 4},
+        {"devices": 8},
+        {"accumulate": 2},
+        {"accumulate": 8},
+        {"devices": 2, "accumulate": 2},
+    ):
+        other, found = _one_step(parts=8, **options)
+        for name, value in metrics.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-5, err_msg=f"{options} {name}")
+        for a, b in zip(*map(jax.tree.leaves, (other, state)), strict=True):
+            # Statistics see one piece after the other.
+            if a.shape != (3,) or "accumulate" not in options:
+                np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_low_precision_stays_inside_of_the_step():
+    seen = []
+
+    def loss(variables, batch, **rest):
+        seen.append(variables["params"]["hidden"].dtype)
+        wide = jax.tree.map(lambda x: x.astype(jnp.float32), variables["params"])
+        return _loss({**variables, "params": wide}, batch, **rest)
+
+    optimizer = optax.sgd(0.1)
+    first = loop.initial_state(_variables(), optimizer)
+    step = loop.gradient_step(loss, optimizer, _sample, batch=16, compute_dtype=jnp.bfloat16)
+    state, metrics = jax.jit(step)(first, _data(), KEY)
+    assert set(seen) == {jnp.dtype(jnp.bfloat16)}
+    assert {x.dtype for x in jax.tree.leaves(state)} == {jnp.dtype(jnp.float32)}
+    exact = jax.jit(loop.gradient_step(_loss, optimizer, _sample, batch=16))(first, _data(), KEY)
+    np.testing.assert_allclose(metrics["loss"], exact[1]["loss"], rtol=0.05)
+    assert metrics["loss"] != exact[1]["loss"]
+
+
+def _streamed(workdir, **options):
+    rows = {"x": np.asarray(_data())}
+    fed = stream.Crops(stream.Rows(rows), rows=16, seed=4, accumulate=2)
+
+    def sample(key, rows, n):
+        assert len(rows["x"]) == n
+        return {"x": rows["x"], "y": rows["x"] @ TRUTH, "rejected": jnp.zeros((), jnp.float32)}
+
+    optimizer = optax.adam(1e-2)
+    step = loop.gradient_step(_loss, optimizer, sample, batch=16, accumulate=2, streamed=True)
+    options = {"num_steps": 30, "log_every": 10, "quiet": True, "key": KEY, **options}
+    state = options.pop("state", lambda: loop.initial_state(_variables(), optimizer))
+    fed = options.pop("fed", fed)
+    return loop.run(
+        step,
+        state,
+        fed,
+        workdir=workdir,
+        devices=jax.local_devices()[:2],
+        tensorboard=True,
+        **options,
+    )
+
+
+def test_a_streamed_run_resumes_at_the_same_sample(tmp_path):
+    whole = _streamed(tmp_path / "whole")
+    _streamed(tmp_path / "broken", num_steps=13)
+    _assert_same_bits(_streamed(tmp_path / "broken"), whole)
+    a, b = (_lines(tmp_path / name) for name in ("whole", "broken"))
+    assert all(0 <= line.pop("input_wait") <= 1 for line in (*a, *b))
+    assert [line for line in b if line["step"] % 10 == 0] == a
+    assert list((tmp_path / "broken" / "tensorboard" / "train").glob("events*"))
+    other = stream.Crops(stream.Rows({"x": np.asarray(_data())}), rows=16, seed=5, accumulate=2)
+    with pytest.raises(ValueError, match="another workdir"):
+        _streamed(tmp_path / "broken", num_steps=40, fed=other)
+
+
+def test_a_state_may_be_made_on_the_devices(tmp_path):
+    def first():
+        return loop.initial_state(_variables(), optax.adam(1e-2))
+
+    made = _run(tmp_path / "a", state=first, num_steps=5)
+    _assert_same_bits(made, _run(tmp_path / "b", num_steps=5))
+    _assert_same_bits(_run(tmp_path / "a", state=first), _run(tmp_path / "b"))
