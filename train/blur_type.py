@@ -292,22 +292,17 @@ def _photographs(
     images: tuple[Path, ...], seed: int
 ) -> tuple[tuple[data.Source, data.Source], tuple[jax.Array, jax.Array], dict]:
     """Training and validation photographs, their tiles on the device, and which files they are."""
-    parts: tuple[data.Source, ...]
-    if images:
-        source = data.concatenate(*map(data.source, images))
-        parts = data.split(source)
-        stacks = [data.tiles(part, _TILE).images for part in parts[:2]]
-    else:
-        parts = (data.embedded("train"), data.embedded("validation"))
+    parts = files.sources(images)
+    stacks = [data.tiles(part, _TILE).images for part in parts]
+    if not images:
         keys = jax.random.split(jax.random.key(seed), 64)
         leaves = np.asarray(
             jax.lax.map(lambda k: data.dead_leaves(k, size=_TILE), keys, batch_size=8)
         )
         painted = np.round(255 * leaves).astype(np.uint8)
-        stacks = [data.tiles(part, _TILE).images for part in parts]
         stacks[0] = np.concatenate([stacks[0], painted])
-    about = files.listing(parts[0], parts[1])
-    return (parts[0], parts[1]), (jnp.asarray(stacks[0]), jnp.asarray(stacks[1])), about
+    about = files.listing(*parts)
+    return parts, (jnp.asarray(stacks[0]), jnp.asarray(stacks[1])), about
 
 
 def _store(

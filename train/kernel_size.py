@@ -75,7 +75,7 @@ def train(
         how=how,
     )
     plan: Preset = run.plan
-    sources = files.sources(images)
+    sources = files.sources(images, streamed=how.stream)
     about = files.listing(*sources)
     files.claim(run.workdir, about)
     sharp, held_out = (_frames(source, run.say) for source in sources)

@@ -177,7 +177,9 @@ def _input(
     kinds = []
     for folders, factors in roots:
         whole = data.concatenate(*map(data.source, folders))
-        kinds.append((data.split(whole)[:2], factors))
+        train, validation, _ = data.split(whole)
+        parts = (train if streamed else files.readable(train), files.readable(validation))
+        kinds.append((parts, factors))
     if not any(len(parts[0]) for parts, _ in kinds):
         kinds = [((data.embedded("train"), data.embedded("validation")), _SHARP)]
     train, validation = (

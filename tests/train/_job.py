@@ -74,6 +74,7 @@ def main() -> None:
         time.sleep(given.pause)
         return {"bias": state["variables"]["params"]["network"]["dense"]["bias"].sum()}
 
+    print("training", flush=True)
     state = loop.run(
         loop.gradient_step(loss, optimizer, draw, batch=16, parts=4, streamed=True),
         first,
