@@ -121,7 +121,7 @@ class Run:
         if how.stream:
             given = stream.Crops(
                 records or stream.Rows(store),
-                rows=plan.batch,
+                rows=self._rows(parts),
                 seed=self.seed,
                 accumulate=how.accumulate,
                 workers=how.workers,
@@ -163,6 +163,17 @@ class Run:
         if records is not None and (skipped := getattr(records, "skipped", None)):
             self.say(f"{len(skipped)} photographs could not be read, and were skipped")
         return dict(state["variables"])
+
+    def _rows(self, parts: int) -> int:
+        """How many crops the host feeds in a step."""
+        rows, rest = divmod(self.plan.batch, self.machine.reuse)
+        if rest or rows % parts:
+            raise ValueError(
+                f"--reuse {self.machine.reuse}: a batch of {self.plan.batch} would be made of "
+                f"{self.plan.batch / self.machine.reuse:g} crops, which {parts} parts cannot share "
+                "evenly; choose a divisor of batch / parts"
+            )
+        return rows
 
     def _parts(self, devices: int) -> int:
         """In how many parts batches are drawn: as they were before, if that goes."""

@@ -27,6 +27,7 @@ class Machine:
         compute: dtype of the forward and backward pass.
         stream: whether the host feeds crops in every step (by Grain), instead of the devices
             holding all of them.
+        reuse: how many examples of a batch are made of one streamed crop.
         workers: processes that read ahead for `stream`; 0 for threads.
         keep: how many of the last checkpoints stay.
         checkpoint_every: seconds.
@@ -48,6 +49,7 @@ class Machine:
     stream: Annotated[bool, Arg(help="the host feeds crops; else the devices hold them all")] = (
         False
     )
+    reuse: Annotated[int, Arg(help="examples that one crop of --stream serves")] = 1
     workers: Annotated[int, Arg(help="processes that read ahead for --stream; 0: threads")] = 0
     keep: Annotated[int, Arg(help="how many of the last checkpoints stay")] = 2
     checkpoint_every: Annotated[float, Arg(help="seconds between checkpoints")] = 120.0

@@ -67,7 +67,9 @@ def main() -> None:
 
     def first():
         variables = sharpness.init(jax.random.key(1), config)
-        params = {"network": variables["params"], "more": jnp.ones(given.size, jnp.float32)}
+        # Noise, which compression does not make smaller.
+        more = jax.random.normal(jax.random.key(4), (given.size,), jnp.float32)
+        params = {"network": variables["params"], "more": more}
         return loop.initial_state({**variables, "params": params}, optimizer)
 
     def validate(state):

@@ -109,7 +109,7 @@ def test_how_a_run_is_carried_out_changes_little(tmp_path):
     assert float(split["params"]["w"]) == pytest.approx(plain, rel=1e-5)
     low = descend(begin(tmp_path / "c", how={"parts": 4, "compute": "bfloat16"}))
     assert float(low["params"]["w"]) == pytest.approx(plain, rel=0.02)
-    fed = descend(begin(tmp_path / "d", how={"parts": 4, "stream": True}))
+    fed = descend(begin(tmp_path / "d", how={"parts": 4, "stream": True, "reuse": 2}))
     assert float(fed["params"]["w"]) == pytest.approx(plain, rel=0.3)
 
 
@@ -117,6 +117,7 @@ def test_how_a_run_is_carried_out_changes_little(tmp_path):
     ("options", "message"),
     [
         ({"how": {"parts": 3}}, "in 3 parts does not divide among 2 devices"),
+        ({"how": {"stream": True, "reuse": 16}}, "--reuse 16: .* 1 crops, which 2 parts"),
         ({"batch": 15}, "batch of 15 does not divide into 2 parts"),
         ({"how": {"accumulate": 16}}, "batch of 16 does not divide into 32 parts"),
     ],
