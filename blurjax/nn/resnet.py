@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from blurjax._typing import Array, AxisName, Float
+from blurjax.nn._conv import max_pool
 
 _HE = nn.initializers.he_normal()
 # Layers of each depth: blocks in the four stages, and whether these have a bottleneck.
@@ -54,7 +55,7 @@ class ResNet(nn.Module):
             x = nn.Conv(self.width, (3, 3), 2, use_bias=False, kernel_init=_HE, name="pool")(x)
             x = nn.relu(_norm(x, train, "pool_norm", self.axis_name))
         else:
-            x = nn.max_pool(x, (3, 3), (2, 2), "SAME")
+            x = max_pool(x, (3, 3), (2, 2), "SAME")
         for stage, count in enumerate(blocks):
             for i in range(count):
                 width = self.width * 2**stage
@@ -95,8 +96,7 @@ def _block(
     return nn.relu(x + y)
 
 
-def _norm(x: Array, train: bool, name: str, axis_name: AxisName, *, zero: bool = False) -> Any:
+def _norm(x: Array, train: bool, name: str, axis_name: Any, *, zero: bool = False) -> Any:
     start = nn.initializers.zeros_init() if zero else nn.initializers.ones_init()
-    return nn.BatchNorm(not train, momentum=0.95, scale_init=start, axis_name=axis_name, name=name)(
-        x
-    )
+    norm = nn.BatchNorm(not train, momentum=0.95, scale_init=start, axis_name=axis_name, name=name)
+    return norm(x)

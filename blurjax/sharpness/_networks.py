@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from blurjax import features
 from blurjax._typing import Array, AxisName, Float
+from blurjax.nn._conv import max_pool
 
 _HE = nn.initializers.he_normal()
 # Channels at an 8th, a 16th and a 32nd of the resolution, over those at a quarter.
@@ -47,7 +48,7 @@ class PatchNetwork(nn.Module):
             x = norm(x)
             x = jnp.concatenate([nn.relu(x), nn.relu(-x)], axis=-1)
             if pooled:
-                x = nn.max_pool(x, (2, 2), (2, 2))
+                x = max_pool(x, (2, 2), (2, 2))
         return nn.Dense(2, name="dense")(x.reshape(x.shape[0], -1))
 
 
