@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 from blurjax import weights
-from train import files, loop, machine, settings, stream
+from train import files, loop, machine, settings, steps, stream
 from train.machine import Machine
 
 Variables = dict[str, Any]
@@ -114,7 +114,7 @@ class Run:
         devices = how.chosen()
         parts = self._parts(len(devices))
         if optimizer is None:
-            optimizer = loop.adamw(plan.rate, plan.steps, weight_decay=plan.weight_decay)
+            optimizer = steps.adamw(plan.rate, plan.steps, weight_decay=plan.weight_decay)
         if records is None:
             _check(store)
         given = store
@@ -126,7 +126,7 @@ class Run:
                 accumulate=how.accumulate,
                 workers=how.workers,
             )
-        step = loop.gradient_step(
+        step = steps.gradient_step(
             functools.partial(loss, config=plan.config),
             optimizer,
             draw,
@@ -139,7 +139,7 @@ class Run:
         self._explain(parts, stage)
 
         def start() -> Any:
-            return loop.initial_state(variables() if callable(variables) else variables, optimizer)
+            return steps.initial_state(variables() if callable(variables) else variables, optimizer)
 
         state = loop.run(
             step,

@@ -21,7 +21,7 @@ class Machine:
 
     Attributes:
         devices: so many of them; None for all.
-        parts: in how many parts a batch is drawn, each on one device, see `loop.gradient_step`.
+        parts: in how many parts a batch is drawn, each on one device, see `steps.gradient_step`.
             None for what the run began with, else devices * accumulate.
         accumulate: pieces that the gradient of a step is averaged over, one after the other.
         compute: dtype of the forward and backward pass.

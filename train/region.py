@@ -14,7 +14,7 @@ import tyro
 
 from blurjax import region
 from blurjax.region import Config, Labelled
-from train import calibration, descent, loop, region_labels
+from train import calibration, descent, region_labels, steps
 from train.configs.region import PRESETS, Preset
 from train.machine import Changes, How, Machine
 
@@ -124,7 +124,7 @@ def train(
 def optimizer(plan: Preset, variables: Variables) -> optax.GradientTransformation:
     """AdamW with a cosine, or SGD with momentum at a constant rate, as published."""
     if plan.optimizer == "adamw":
-        chosen = loop.adamw(plan.rate, plan.steps, weight_decay=plan.weight_decay)
+        chosen = steps.adamw(plan.rate, plan.steps, weight_decay=plan.weight_decay)
     else:
         chosen = optax.chain(
             optax.add_decayed_weights(plan.weight_decay), optax.sgd(plan.rate, plan.momentum)

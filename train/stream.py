@@ -173,7 +173,7 @@ class Crops:
         records: what there is.
         rows: of a batch, of all processes together.
         seed: of the order and of what is cut.
-        accumulate: in so many pieces the step takes the batch; see `loop.gradient_step`.
+        accumulate: in so many pieces the step takes the batch; see `steps.gradient_step`.
         workers: processes that read ahead; 0 for threads of this one, which are as good unless
             the cutting itself is slow Python.
         process, processes: which one of how many this is; by default JAX's.

@@ -4,12 +4,10 @@ import hashlib
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from blurjax import kernel_size
 from blurjax.kernel_size import Batch, Config, Scores
-from train import loop
 
 WHOLE = Config(channels=8, lags=32)
 CASCADE = Config(body="cascade", depth=10, width=4)
@@ -123,37 +121,6 @@ def test_the_controls_have_a_loss_of_their_own(config, patches):
         place = np.searchsorted(kernel_size.sizes(config), truth)
         expected = -np.mean(np.asarray(scores.joint)[np.arange(10), place])
         np.testing.assert_allclose(value, expected, rtol=1e-5)
-
-
-@pytest.mark.slow
-def test_a_step_over_eight_devices_is_that_of_one(patches, tmp_path):
-    """Batch normalisation counts the whole batch, however it is split."""
-    batch = batch_of(patches)
-    batch = jax.tree.map(lambda x: jnp.repeat(x, 4, axis=0) if x.ndim else x, batch)
-    config, optimizer = SINGLE, optax.sgd(0.1)
-    step = loop.gradient_step(
-        lambda v, b, *, key, train: kernel_size.loss(v, b, config, key=key, train=train),
-        optimizer,
-        lambda key, data: data,
-    )
-    ends = [
-        loop.run(
-            step,
-            loop.initial_state(variables(config), optimizer),
-            batch,
-            key=jax.random.key(0),
-            num_steps=1,
-            workdir=tmp_path / str(len(devices)),
-            devices=devices,
-            quiet=True,
-        )["variables"]
-        for devices in (jax.devices()[:1], jax.devices()[:8])
-    ]
-    for a, b in zip(*(jax.tree.leaves(end) for end in ends), strict=True):
-        np.testing.assert_allclose(a, b, atol=2e-5)
-
-
-# ---- the correlation network
 
 
 @pytest.mark.slow

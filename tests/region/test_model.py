@@ -11,7 +11,6 @@ import pytest
 from blurjax import region
 from blurjax.region import Batch, Config
 from blurjax.region import model as room
-from train import loop
 
 RESNET = Config(depth=10, width=4, reduced=2)
 GABOR = Config(body="gabor")
@@ -322,36 +321,6 @@ def test_what_is_kept_stays_the_same():
     assert moved["resnet"]["stage3_block0_norm1"]["scale"]
     kept = gradient["resnet"]["stem"]["kernel"]
     assert float(jnp.max(jnp.abs(kept))) > 0
-
-
-@pytest.mark.slow
-@every_body
-def test_a_step_over_eight_devices_is_that_of_one(config, tmp_path):
-    """Batch normalisation counts the whole batch, however it is split; and so do ranks."""
-    config, optimizer = dataclasses.replace(config, target="rank"), optax.sgd(0.1)
-    advance = loop.gradient_step(
-        lambda v, b, *, key, train: region.loss(v, b, config, key=key, train=train),
-        optimizer,
-        lambda key, data: data,
-    )
-    ends = [
-        loop.run(
-            advance,
-            loop.initial_state(variables(dataclasses.replace(config, target="good")), optimizer),
-            batch_of(16),
-            key=jax.random.key(0),
-            num_steps=1,
-            workdir=tmp_path / str(len(devices)),
-            devices=devices,
-            quiet=True,
-        )["variables"]
-        for devices in (jax.devices()[:1], jax.devices()[:8])
-    ]
-    for a, b in zip(*map(jax.tree.leaves, ends), strict=True):
-        np.testing.assert_allclose(a, b, atol=2e-5)
-
-
-# ---- errors
 
 
 def test_small_windows_are_refused_in_a_sentence():

@@ -44,7 +44,7 @@ def main() -> None:
     import optax
 
     from blurjax import sharpness
-    from train import loop, stream
+    from train import loop, steps, stream
 
     config = sharpness.Config(body="patches", filters=4)
     rng = np.random.default_rng(0)
@@ -70,7 +70,7 @@ def main() -> None:
         # Noise, which compression does not make smaller.
         more = jax.random.normal(jax.random.key(4), (given.size,), jnp.float32)
         params = {"network": variables["params"], "more": more}
-        return loop.initial_state({**variables, "params": params}, optimizer)
+        return steps.initial_state({**variables, "params": params}, optimizer)
 
     def validate(state):
         time.sleep(given.pause)
@@ -78,7 +78,7 @@ def main() -> None:
 
     print("training", flush=True)
     state = loop.run(
-        loop.gradient_step(loss, optimizer, draw, batch=16, parts=4, streamed=True),
+        steps.gradient_step(loss, optimizer, draw, batch=16, parts=4, streamed=True),
         first,
         stream.Crops(stream.Rows(store), rows=16, seed=2),
         key=jax.random.key(3),

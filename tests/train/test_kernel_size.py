@@ -11,7 +11,7 @@ import pytest
 
 from blurjax import data, kernel_size, weights
 from train import kernel_size as training
-from train import loop
+from train import loop, steps
 from train.configs.kernel_size import PRESETS
 
 
@@ -69,14 +69,14 @@ def test_published_widths_take_one_step(float32, preset):
     plan = PRESETS[preset]
     assert plan.config.width == 64 and plan.config.depth == (101 if preset == "seed101" else 18)
     frames = data.frames(data.embedded("train"))
-    optimizer = loop.adamw(plan.rate, plan.steps, weight_decay=plan.weight_decay)
-    step = loop.gradient_step(
+    optimizer = steps.adamw(plan.rate, plan.steps, weight_decay=plan.weight_decay)
+    step = steps.gradient_step(
         functools.partial(kernel_size.loss, config=plan.config),
         optimizer,
         functools.partial(kernel_size.sample, config=plan.config),
         batch=5,
     )
-    first = loop.initial_state(kernel_size.init(jax.random.key(0), plan.config), optimizer)
+    first = steps.initial_state(kernel_size.init(jax.random.key(0), plan.config), optimizer)
     state, metrics = jax.jit(step)(first, jax.tree.map(jnp.asarray, frames), jax.random.key(1))
     assert np.isfinite(float(metrics["loss"])) and float(metrics["gradient_norm"]) > 0
     before, after = (jax.tree.leaves(x["variables"]["state"]) for x in (first, state))

@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from blurjax import checkpoint
-from train import loop, stream
+from train import loop, steps, stream
 
 KEY = jax.random.key(11)
 TRUTH = jnp.array([1.0, -2.0, 0.5], jnp.float32)
@@ -52,8 +52,8 @@ def _run(workdir, *, optimizer=None, sample=_sample, loss=_loss, **options):
     step = options.pop("step", None)
     size = options.pop("batch", 16)
     how = {k: options.pop(k) for k in ("parts", "accumulate", "streamed") if k in options}
-    step = step or loop.gradient_step(loss, optimizer, sample, batch=size, **how)
-    state = options.pop("state", None) or loop.initial_state(_variables(), optimizer)
+    step = step or steps.gradient_step(loss, optimizer, sample, batch=size, **how)
+    state = options.pop("state", None) or steps.initial_state(_variables(), optimizer)
     return loop.run(step, state, _data(), workdir=workdir, **options)
 
 
@@ -164,8 +164,8 @@ def test_eight_devices_agree_with_one(tmp_path):
 
 
 def test_the_batch_is_split_over_the_devices():
-    step = loop.gradient_step(_loss, optax.sgd(0.1), _sample, batch=16)
-    state = loop.initial_state(_variables(), optax.sgd(0.1))
+    step = steps.gradient_step(_loss, optax.sgd(0.1), _sample, batch=16)
+    state = steps.initial_state(_variables(), optax.sgd(0.1))
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ("data",))
     with loop._use_mesh(mesh):
         text = jax.jit(step).lower(state, _data(), KEY).compile().as_text()
@@ -181,7 +181,7 @@ def test_resuming_on_other_devices(tmp_path):
 @pytest.mark.parametrize("devices", (1, 8))
 def test_the_callers_arrays_survive(tmp_path, devices):
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    state = jax.device_put(loop.initial_state(_variables(), optax.adam(1e-2)), sharding)
+    state = jax.device_put(steps.initial_state(_variables(), optax.adam(1e-2)), sharding)
     before = jax.device_get(state)
     _run(tmp_path, state=state, num_steps=5, devices=jax.local_devices()[:devices])
     _assert_same_bits(jax.device_get(state), before)
@@ -260,8 +260,8 @@ def test_mistakes_are_named(tmp_path):
 
 
 def test_a_step_outside_of_run_needs_no_mesh():
-    step = loop.gradient_step(_loss, optax.sgd(0.1), _sample, batch=12)
-    state = loop.initial_state(_variables(), optax.sgd(0.1))
+    step = steps.gradient_step(_loss, optax.sgd(0.1), _sample, batch=12)
+    state = steps.initial_state(_variables(), optax.sgd(0.1))
     new, metrics = jax.jit(step)(state, _data(), KEY)
     assert jnp.isfinite(metrics["loss"])
     assert jnp.any(new["variables"]["params"]["out"] != state["variables"]["params"]["out"])
@@ -331,8 +331,8 @@ def test_the_batch_of_the_first_bad_step_is_kept(tmp_path):
 
 def _one_step(devices=1, **options):
     optimizer = optax.sgd(0.1)
-    step = loop.gradient_step(_loss, optimizer, _sample, batch=16, **options)
-    state = loop.initial_state(_variables(), optimizer)
+    step = steps.gradient_step(_loss, optimizer, _sample, batch=16, **options)
+    state = steps.initial_state(_variables(), optimizer)
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:devices]), ("data",))
     with loop._use_mesh(mesh):
         return jax.device_get(jax.jit(step)(state, _data(), KEY))
@@ -365,12 +365,12 @@ def test_low_precision_stays_inside_of_the_step():
         return _loss({**variables, "params": wide}, batch, **rest)
 
     optimizer = optax.sgd(0.1)
-    first = loop.initial_state(_variables(), optimizer)
-    step = loop.gradient_step(loss, optimizer, _sample, batch=16, compute_dtype=jnp.bfloat16)
+    first = steps.initial_state(_variables(), optimizer)
+    step = steps.gradient_step(loss, optimizer, _sample, batch=16, compute_dtype=jnp.bfloat16)
     state, metrics = jax.jit(step)(first, _data(), KEY)
     assert set(seen) == {jnp.dtype(jnp.bfloat16)}
     assert {x.dtype for x in jax.tree.leaves(state)} == {jnp.dtype(jnp.float32)}
-    exact = jax.jit(loop.gradient_step(_loss, optimizer, _sample, batch=16))(first, _data(), KEY)
+    exact = jax.jit(steps.gradient_step(_loss, optimizer, _sample, batch=16))(first, _data(), KEY)
     np.testing.assert_allclose(metrics["loss"], exact[1]["loss"], rtol=0.05)
     assert metrics["loss"] != exact[1]["loss"]
 
@@ -384,9 +384,9 @@ def _streamed(workdir, **options):
         return {"x": rows["x"], "y": rows["x"] @ TRUTH, "rejected": jnp.zeros((), jnp.float32)}
 
     optimizer = optax.adam(1e-2)
-    step = loop.gradient_step(_loss, optimizer, sample, batch=16, accumulate=2, streamed=True)
+    step = steps.gradient_step(_loss, optimizer, sample, batch=16, accumulate=2, streamed=True)
     options = {"num_steps": 30, "log_every": 10, "quiet": True, "key": KEY, **options}
-    state = options.pop("state", lambda: loop.initial_state(_variables(), optimizer))
+    state = options.pop("state", lambda: steps.initial_state(_variables(), optimizer))
     fed = options.pop("fed", fed)
     return loop.run(
         step,
@@ -414,7 +414,7 @@ def test_a_streamed_run_resumes_at_the_same_sample(tmp_path):
 
 def test_a_state_may_be_made_on_the_devices(tmp_path):
     def first():
-        return loop.initial_state(_variables(), optax.adam(1e-2))
+        return steps.initial_state(_variables(), optax.adam(1e-2))
 
     made = _run(tmp_path / "a", state=first, num_steps=5)
     _assert_same_bits(made, _run(tmp_path / "b", num_steps=5))

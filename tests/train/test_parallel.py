@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from blurjax import blur_type, data, kernel_size, region, sharpness, sigma_map
 from train import blur_type as train_blur_type
-from train import loop
+from train import loop, steps
 
 # Each part of a batch on a device of its own, or all eight on one.
 PARTS = 8
@@ -100,12 +100,12 @@ SYSTEMS = {
 def _step(system, config, draw, size, **options):
     optimizer = optax.sgd(0.05)
     loss = functools.partial(system.loss, config=config)
-    step = loop.gradient_step(loss, optimizer, draw, batch=size, **{"parts": PARTS, **options})
-    return step, lambda: loop.initial_state(system.init(KEY, config), optimizer)
+    step = steps.gradient_step(loss, optimizer, draw, batch=size, **{"parts": PARTS, **options})
+    return step, lambda: steps.initial_state(system.init(KEY, config), optimizer)
 
 
 def _on(devices, step, state, store):
-    mesh = Mesh(np.array(jax.devices()[:devices]), (loop.DATA_AXIS,))
+    mesh = Mesh(np.array(jax.devices()[:devices]), (steps.DATA_AXIS,))
     whole = NamedSharding(mesh, PartitionSpec())
     with loop._use_mesh(mesh):
         given = jax.device_put((state, store, KEY), whole)
@@ -117,7 +117,7 @@ def _pmapped(step, state, store):
         lambda x: jnp.broadcast_to(x, (PARTS, *x.shape)),
         (state, jax.tree.map(jnp.asarray, store), KEY),
     )
-    found = jax.pmap(step, axis_name=loop.DATA_AXIS)(*everywhere)
+    found = jax.pmap(step, axis_name=steps.DATA_AXIS)(*everywhere)
     return jax.tree.map(lambda x: x[0], jax.device_get(found))
 
 
@@ -156,3 +156,26 @@ def test_a_step_is_the_same_on_1_2_and_8_devices_and_under_pmap(name):
     ):
         np.testing.assert_allclose(other[1]["loss"], metrics["loss"], rtol=1e-5)
         _assert_close(other, (state, metrics), 1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_step_in_bfloat16_is_near_the_exact_one(name):
+    system, config, draw, store, size = SYSTEMS[name]()
+    exact, first = _step(system, config, draw, size, parts=1)
+    low, _ = _step(system, config, draw, size, parts=1, compute_dtype=jnp.bfloat16)
+    before = first()
+    (state, metrics), (other, found) = (jax.jit(s)(before, store, KEY) for s in (exact, low))
+    assert jax.tree.map(lambda x: x.dtype, other) == jax.tree.map(lambda x: x.dtype, state)
+    np.testing.assert_allclose(found["loss"], metrics["loss"], rtol=0.05, atol=0.01)
+    assert found["loss"] != metrics["loss"] and found["loss"].dtype == jnp.float32
+    # What costs is done in bfloat16: the products of activations and parameters.
+    text = jax.jit(low).lower(before, store, KEY).as_text()
+    heavy = [
+        line
+        for line in text.splitlines()
+        if "stablehlo.convolution" in line or "stablehlo.dot_general" in line
+    ]
+    assert sum("bf16" in line for line in heavy) >= len(jax.tree.leaves(before["opt"])) or any(
+        "bf16" in line for line in heavy
+    )

@@ -11,7 +11,7 @@ import pytest
 
 from blurjax import region, weights
 from blurjax.region import Config, Labelled, model, samples
-from train import loop, region_labels
+from train import loop, region_labels, steps
 from train import region as training
 from train.configs.region import LABELS, PRESETS
 
@@ -197,8 +197,8 @@ def test_presets_take_a_step_at_their_full_width(float32, preset):
         )
         variables = region.init(key, plan.config)
         optimizer = training.optimizer(plan, variables)
-        first = loop.initial_state(variables, optimizer)
-        step = loop.gradient_step(
+        first = steps.initial_state(variables, optimizer)
+        step = steps.gradient_step(
             functools.partial(region.loss, config=plan.config),
             optimizer,
             functools.partial(region.sample, config=plan.config),
