@@ -67,7 +67,8 @@ def weighted_mean(values: Array, weight: Array, axis_name: AxisName = None) -> A
     """
     total, count = jnp.sum(weight * values), jnp.sum(weight)
     if axis_name is not None:
-        total, count = jax.lax.psum((total, count), axis_name)
+        # One by one: together, of which one is not differentiated, jax 0.7 cannot transpose them.
+        total, count = (jax.lax.psum(x, axis_name) for x in (total, count))
     return total / jnp.maximum(count, 1)
 
 

@@ -37,7 +37,7 @@ class CheckpointError(ValueError):
 
 
 class Checkpoints:
-    """The checkpoints of one run, written in the background.
+    """The checkpoints of one run, written in the background once they are copied and hashed.
 
     A context manager: leaving it waits for what is being written. Host.
 
@@ -45,6 +45,9 @@ class Checkpoints:
         directory: the folder that holds the steps; made if it is missing.
         keep: how many of the last steps stay, >= 1.
         keep_best: how many of those with the lowest score stay besides.
+
+    Raises:
+        ValueError: `keep` is less than 1.
 
     Source: our choice; Orbax's CheckpointManager.
 
@@ -59,6 +62,8 @@ class Checkpoints:
     """
 
     def __init__(self, directory: str | Path, *, keep: int = 2, keep_best: int = 0) -> None:
+        if keep < 1:
+            raise ValueError(f"keep is {keep}; at least 1 checkpoint must stay")
         self._folder = Path(directory).resolve()
         self._keep, self._keep_best = keep, keep_best
         self._manager: Any = None
@@ -83,7 +88,8 @@ class Checkpoints:
                 "/". Random keys are stored as their data and come back as keys. An array that
                 several processes share must be whole on each.
             meta: JSON values to store with it.
-            score: of validation, the lower the better; steps without one are not among the best.
+            score: of validation, the lower the better; steps without one, or with one that is not
+                finite, are not among the best.
 
         Raises:
             CheckpointError: the step exists, two leaves would share a name, an array is spread
@@ -92,6 +98,7 @@ class Checkpoints:
         """
         import orbax.checkpoint as ocp
 
+        score = score if score is not None and np.isfinite(score) else None
         # All processes of a job answer this alike: none goes on alone.
         if step in steps(self._folder):
             raise CheckpointError(

@@ -176,6 +176,12 @@ def test_the_best_step_stays_beside_the_last(tmp_path):
         checkpoints.save(5, {"w": np.full(3, 5)}, score=0.3)
     assert checkpoint.steps(tmp_path) == [1, 5]
     assert checkpoint.best_step(tmp_path / "none") is None
+    # What is no number is no score.
+    with checkpoint.Checkpoints(tmp_path, keep=1, keep_best=1) as checkpoints:
+        checkpoints.save(6, {"w": np.full(3, 6)}, score=float("nan"))
+    assert checkpoint.best_step(tmp_path) == 1
+    with pytest.raises(ValueError, match="keep is 0"):
+        checkpoint.Checkpoints(tmp_path, keep=0)
 
 
 def test_what_is_saved_may_be_overwritten_at_once(tmp_path):

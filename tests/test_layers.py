@@ -50,6 +50,8 @@ HEAVY = {
         "blurjax/sigma_map/_networks.py",
     },
     "orbax": set(),
+    "grain": set(),
+    "tensorboardX": set(),
     "tensorflow_datasets": {"blurjax/data/_builders.py"},
     "matplotlib": set(),
     "skimage": set(),

@@ -53,6 +53,17 @@ def listing() -> str:
     return "\n".join([head, *lines, last])
 
 
+def joined(arguments: list[str]) -> list[str]:
+    """Arguments in which several `--set` are one: of an option that is repeated the last counts."""
+    rest: list[str] = []
+    values: list[str] = []
+    setting = False
+    for argument in arguments:
+        setting = argument == "--set" or (setting and not argument.startswith("--"))
+        (values if setting else rest).append(argument)
+    return [*rest, *(["--set", *(v for v in values if v != "--set")] if values else [])]
+
+
 def main() -> int:
     """Train a system from the command line; 0 when done, 1 after a sentence that says why not."""
     if sys.argv[1:] == ["--list"]:
@@ -61,6 +72,7 @@ def main() -> int:
     try:
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS,
+            args=joined(sys.argv[1:]),
             prog="train",
             description="Train a system; --list shows all presets.",
         )

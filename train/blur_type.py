@@ -167,7 +167,7 @@ def _network(
             plan,
             workdir=run.workdir,
             quiet=run.quiet,
-            tensorboard=run.machine.tensorboard,
+            how=run.machine,
         )
         _draw_filters(variables, plan.config, run.workdir / "filters_pretrained.png", say)
 
@@ -210,7 +210,7 @@ def pretrain(
     *,
     workdir: Path,
     quiet: bool = False,
-    tensorboard: bool = False,
+    how: Machine | None = None,
 ) -> Variables:
     """Train each hidden layer as an RBM on the layer below, and copy it into the network.
 
@@ -219,7 +219,7 @@ def pretrain(
 
     Source: Yan & Shao, TIP 2016, pretraining; Hinton, UTML TR 2010-003, for the constants.
     """
-    config = plan.config
+    config, how = plan.config, how or Machine()
     params = dict(variables["params"])
     for i, width in enumerate(config.hidden):
         # The standardised half spectrum is real-valued; everything else lies in [0, 1].
@@ -267,7 +267,10 @@ def pretrain(
             workdir=workdir,
             stage=f"rbm{i}",
             log_every=1,
-            tensorboard=tensorboard,
+            devices=how.chosen(),
+            keep=how.keep,
+            checkpoint_every_s=how.checkpoint_every,
+            tensorboard=how.tensorboard,
             quiet=quiet,
         )
         params[f"dense{i}"] = {

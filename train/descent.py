@@ -83,6 +83,7 @@ class Run:
         best: str | None = None,
         optimizer: optax.GradientTransformation | None = None,
         records: stream.Records | None = None,
+        least_rows: int = 1,
         stage: str = "train",
         key: jax.Array | None = None,
     ) -> Variables:
@@ -100,6 +101,7 @@ class Run:
             optimizer: by default AdamW with the plan's rate and weight decay.
             records: what the host feeds in place of `store`, if it is to stream; None for the rows
                 of `store`, where all its arrays have one for each of them.
+            least_rows: how many streamed crops a part of a batch must have.
             stage: its name among the parts of the run.
             key: of the steps.
 
@@ -110,9 +112,7 @@ class Run:
             ValueError: the store is empty or not finite, the batch does not divide among the
                 devices, or the folder is that of a run with other settings.
         """
-        plan, how = self.plan, self.machine
-        devices = how.chosen()
-        parts = self._parts(len(devices))
+        plan, how, parts = self.plan, self.machine, self.parts()
         if optimizer is None:
             optimizer = steps.adamw(plan.rate, plan.steps, weight_decay=plan.weight_decay)
         if records is None:
@@ -121,7 +121,7 @@ class Run:
         if how.stream:
             given = stream.Crops(
                 records or stream.Rows(store),
-                rows=self._rows(parts),
+                rows=self._rows(parts, least_rows),
                 seed=self.seed,
                 accumulate=how.accumulate,
                 workers=how.workers,
@@ -136,7 +136,7 @@ class Run:
             streamed=how.stream,
             compute_dtype=how.compute_dtype,
         )
-        self._explain(parts, stage)
+        self._explain(parts)
 
         def start() -> Any:
             return steps.initial_state(variables() if callable(variables) else variables, optimizer)
@@ -154,43 +154,54 @@ class Run:
             best=best,
             keep=how.keep,
             checkpoint_every_s=how.checkpoint_every,
-            devices=devices,
+            devices=how.chosen(),
             meta={"config": dataclasses.asdict(plan.config)},
             tensorboard=how.tensorboard,
             profile=(10, 20) if how.profile else None,
             quiet=self.quiet,
         )
-        if records is not None and (skipped := getattr(records, "skipped", None)):
+        # Workers count for themselves.
+        skipped = () if how.workers else getattr(records, "skipped", ())
+        if skipped:
             self.say(f"{len(skipped)} photographs could not be read, and were skipped")
         return dict(state["variables"])
 
-    def _rows(self, parts: int) -> int:
+    def _rows(self, parts: int, least: int) -> int:
         """How many crops the host feeds in a step."""
         rows, rest = divmod(self.plan.batch, self.machine.reuse)
-        if rest or rows % parts:
+        if rest or rows % parts or rows // parts < least:
             raise ValueError(
                 f"--reuse {self.machine.reuse}: a batch of {self.plan.batch} would be made of "
                 f"{self.plan.batch / self.machine.reuse:g} crops, which {parts} parts cannot share "
-                "evenly; choose a divisor of batch / parts"
+                f"evenly, at least {least} each; choose a divisor of batch / parts, or a larger "
+                "batch"
             )
         return rows
 
-    def _parts(self, devices: int) -> int:
-        """In how many parts batches are drawn: as they were before, if that goes."""
-        least = devices * self.machine.accumulate
-        if self.machine.parts is not None:
-            return self.machine.parts
+    def parts(self) -> int:
+        """In how many parts batches are drawn: as they were before, if that goes.
+
+        Raises:
+            ValueError: the batch does not divide into them, or they among the devices.
+        """
+        devices, pieces = len(self.machine.chosen()), self.machine.accumulate
+        least = devices * pieces
         before = _read(self.workdir / "config.json").get("parts", least)
-        if before % least:
+        given = self.machine.parts or (before if before % least == 0 else least)
+        total, _ = steps.shares(self.plan.batch, given, pieces, devices)
+        if before % least and self.machine.parts is None:
             self.say(
                 f"batches were drawn in {before} parts, which {devices} devices cannot share "
-                f"evenly; from here on they are drawn in {least}, which are other batches"
+                f"evenly; from here on they are drawn in {total}, which are other batches"
             )
-            return least
-        return int(before)
+        return total
 
-    def _explain(self, parts: int, stage: str) -> None:
-        """Write what the run is into its folder; refuse one that holds another."""
+    def about(self) -> dict[str, Any]:
+        """What is trained, as JSON has it.
+
+        Raises:
+            ValueError: the folder is that of a run with other settings.
+        """
         about = {
             "system": self.system,
             "preset": self.preset,
@@ -199,11 +210,9 @@ class Run:
         }
         # As it will be read again: JSON knows no tuples.
         about = json.loads(json.dumps(about))
-        path = self.workdir / "config.json"
-        before = _read(path)
         other = [
             f"{name} was {_short(old)} and is {_short(new)}"
-            for name, old, new in _differences(before, about)
+            for name, old, new in _differences(_read(self.workdir / "config.json"), about)
             # More steps are what a finished run is continued with.
             if name != "plan.steps"
         ]
@@ -212,6 +221,12 @@ class Run:
                 f"{self.workdir} belongs to a run with other settings ({'; '.join(other)}); give "
                 "those, or another --workdir"
             )
+        return about
+
+    def _explain(self, parts: int) -> None:
+        """Write what the run is into its folder."""
+        about, path = self.about(), self.workdir / "config.json"
+        before = _read(path)
         if not machine.first():
             return
         how = dataclasses.asdict(self.machine)
@@ -363,7 +378,8 @@ def begin(
         how: see `Machine`.
 
     Raises:
-        ValueError: an unknown or mistyped setting; a process that does not find the others.
+        ValueError: an unknown or mistyped setting; a process that does not find the others; a batch
+            that does not divide among the devices; the folder of a run with other settings.
     """
     how = how or Machine()
     given = {"steps": steps, "batch": batch}
@@ -371,4 +387,8 @@ def begin(
     plan = settings.changed(dataclasses.replace(presets[preset], **given), change)
     how.begin()
     workdir = workdir or Path("runs") / f"{system}_{preset}"
-    return Run(system, preset, plan, workdir, seed, quiet, how)
+    run = Run(system, preset, plan, workdir, seed, quiet, how)
+    # Before anything is read or compiled.
+    run.about()
+    run.parts()
+    return run

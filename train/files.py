@@ -92,7 +92,9 @@ def claim(workdir: Path, files: dict[str, Any]) -> None:
             f"{workdir} belongs to a run on other photographs; give another --workdir, or the "
             "--images that run began with"
         )
-    write(path, files)
+    # In containers all processes have one number: two of them would write one temporary file.
+    if machine.first():
+        write(path, files)
 
 
 def write(path: Path, values: Any) -> None:

@@ -12,7 +12,7 @@ import tyro
 
 from blurjax import data, kernel_size, plots
 from blurjax.kernel_size import COVERAGE, Batch, Config
-from train import descent, files, stream
+from train import descent, files, machine, stream
 from train.configs.kernel_size import PRESETS, Preset
 from train.machine import Changes, How, Machine
 
@@ -78,8 +78,10 @@ def train(
     sources = files.sources(images, streamed=how.stream)
     about = files.listing(*sources)
     files.claim(run.workdir, about)
-    sharp, held_out = (_frames(source, run.say) for source in sources)
-    run.say(f"{preset}: {len(sharp.images)} training and {len(held_out.images)} validation frames")
+    held_out = _frames(sources[1], run.say)
+    sharp = None if how.stream else _frames(sources[0], run.say)
+    seen = f"{len(sources[0])} photographs" if sharp is None else f"{len(sharp.images)} frames"
+    run.say(f"{preset}: {seen} to train on and {len(held_out.images)} frames of validation")
 
     draw = functools.partial(
         kernel_size.sample,
@@ -107,11 +109,12 @@ def train(
         records=stream.Photographs(sources[0], _frame) if how.stream else None,
     )
     variables = calibrate(variables, checks, plan.config)
-    with (run.workdir / "metrics.jsonl").open(encoding="utf-8") as lines:
-        found = [json.loads(line) for line in lines]
-    shown = _STAGES if plan.config.body == "cascade" else _WHOLE
-    figure = plots.convergence(found, shown, title=f"kernel_size, {preset}")
-    run.say(f"convergence in {plots.save(figure, run.workdir / 'convergence.png')}")
+    if machine.first():
+        with (run.workdir / "metrics.jsonl").open(encoding="utf-8") as lines:
+            found = [json.loads(line) for line in lines]
+        shown = _STAGES if plan.config.body == "cascade" else _WHOLE
+        figure = plots.convergence(found, shown, title=f"kernel_size, {preset}")
+        run.say(f"convergence in {plots.save(figure, run.workdir / 'convergence.png')}")
 
     def stored(variables: Variables) -> dict[str, float]:
         said = [_scores(variables, batch, config=plan.config) for batch in checks]

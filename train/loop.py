@@ -117,7 +117,8 @@ def run(
         devices: default all, of all processes.
         meta: JSON values to keep in every checkpoint, such as the model's configuration.
         tensorboard: whether the curves are written to WORKDIR/tensorboard too.
-        profile: first and last step of a trace of the profiler, in WORKDIR/profile.
+        profile: first and last step of a trace of the profiler, in WORKDIR/profile, counted from
+            where this sitting begins.
         quiet: no progress on the terminal.
 
     Returns:
@@ -128,8 +129,9 @@ def run(
         FloatingPointError: the loss (the metric of that name) is not finite, or the state
             holds NaN; checked before every log and checkpoint, so no checkpoint is bad. The batch
             of the first such step is in WORKDIR/failed.
-        Interrupted: SIGINT or SIGTERM came, to any process; the step was finished and saved. A
-            second signal acts as if this function were not there.
+        Interrupted: SIGINT or SIGTERM came, to any process; the step (with several processes the
+            next one divisible by 10) was finished and saved. A second signal acts as if this
+            function were not there.
         ValueError: `workdir` belongs to a run with another key or stream, or `step` changes the
             shape of the state.
         blurjax.checkpoint.CheckpointError: all checkpoints there are damaged or of another
@@ -186,17 +188,12 @@ def run(
     example = fed(stream.at(0)) if stream is not None else data
     with _use_mesh(mesh):
         totals = nothing = _zero_totals(step, shapes, example, key)
+    del example
     saved = {"state": shapes, "totals": totals}
     i, seconds_before, best_value = 0, 0.0, math.inf
-    if checkpoint.latest_step(folder) is not None:
-        damaged: list[int] = []
-
-        def pass_over(number: int, sentence: str) -> None:
-            damaged.append(number)
-            if first:
-                print(sentence, file=sys.stderr, flush=True)
-
-        saved, about, i = checkpoint.restore(folder, saved, pass_over=pass_over)
+    restored = _restored(folder, saved)
+    if restored is not None:
+        saved, about, i = restored
         if about["key"] != words.tolist():
             raise ValueError(
                 f"{folder} belongs to a run with another random key; give the same seed, or "
@@ -207,12 +204,10 @@ def run(
                 f"{folder} belongs to a run with other input (photographs, batch, parts or seed); "
                 "give the same, or another workdir"
             )
-        if several:
-            multihost_utils.sync_global_devices("restored")
-        for number in damaged if first else ():
-            checkpoint.set_aside(folder, number)
         state, totals = (_own_copy(saved[name], replicated) for name in ("state", "totals"))
-        seconds_before, best_value = about["seconds"], about.get("best") or math.inf
+        seconds_before = about["seconds"]
+        if about.get("best") is not None:
+            best_value = about["best"]
     else:
         if callable(state):
             # Made where it will lie: no device ever holds more than its own.
@@ -220,14 +215,14 @@ def run(
         else:
             state = _own_copy(state, replicated)
         totals = _own_copy(totals, replicated)
-    del saved, shapes  # They would keep a second copy of the state alive.
+    del saved, shapes, restored  # They would keep a second copy of the state alive.
     if i >= num_steps:
         return _local(state)
     if first:
         _drop_lines_after(workdir / "metrics.jsonl", stage, i)
 
     # ---- loop
-    start = time.monotonic()
+    start, begun = time.monotonic(), i
     log_time, log_step, waited = start, i, 0.0
     saved_time, saved_step = start, i if i else None
     summed_from = i - i % log_every
@@ -238,8 +233,11 @@ def run(
         bad = int(totals["bad"])
         where = f"between steps {summed_from + 1} and {i} of stage {stage!r}"
         if bad >= 0:
-            file = _keep_batch(workdir / "failed", stage, bad, batch_of(bad))
-            where += f", first in step {bad + 1}, whose batch is in {file}"
+            where += f", first in step {bad + 1}"
+            # Whatever happens here must not hide what happened there.
+            with contextlib.suppress(Exception):
+                file = _keep_batch(workdir / "failed", stage, bad, batch_of(bad))
+                where += f", whose batch is in {file}" if file else ""
         return FloatingPointError(
             f"{what} {where}; {last}: lower the learning rate, or set JAX_DEBUG_NANS=1 to find the "
             "operation"
@@ -270,7 +268,7 @@ def run(
         curves = stack.enter_context(_curves(workdir / "tensorboard" / stage, i, tensorboard))
         report = stack.enter_context(_progress(stage, i, num_steps, quiet or not first))
         stopped = stack.enter_context(_signals())
-        # Innermost: what is being written is waited for before anything else ends.
+        trace = stack.enter_context(contextlib.ExitStack())
         checkpoints = stack.enter_context(
             checkpoint.Checkpoints(folder, keep=keep, keep_best=1 if best else 0)
         )
@@ -289,8 +287,10 @@ def run(
             curves(i, {**timing, **values})
 
         while i < num_steps:
-            if profile is not None and i == profile[0]:
+            if profile is not None and i - begun == profile[0]:
                 jax.profiler.start_trace(workdir / "profile")
+                # Also if there are fewer steps, or one fails.
+                trace.callback(jax.profiler.stop_trace)
             with _use_mesh(mesh):
                 state, totals = advance_jit(
                     state, totals, given if stream is not None else data, words, np.int32(i)
@@ -303,9 +303,9 @@ def run(
                 waited += time.monotonic() - before
             if block:
                 jax.block_until_ready(state)
-            if profile is not None and i == profile[1]:
+            if profile is not None and i - begun == profile[1]:
                 jax.block_until_ready(state)
-                jax.profiler.stop_trace()
+                trace.close()
 
             if i % log_every == 0 or i == num_steps:
                 sums = jax.device_get(totals["sums"])
@@ -333,6 +333,8 @@ def run(
                 report(i, values)
                 if best is not None:
                     score = -found[best[1:]] if best.startswith("-") else found[best]
+                    # What is no number is no score.
+                    score = score if math.isfinite(score) else math.inf
 
             now = time.monotonic()
             stop, due = stopped(), now - saved_time >= checkpoint_every_s
@@ -341,15 +343,18 @@ def run(
                 stop = due = False
                 if i % _AGREE_EVERY == 0 or i == num_steps or score is not None:
                     stop, due = _agreed(stopped(), now - saved_time >= checkpoint_every_s)
-                    score = score and float(multihost_utils.broadcast_one_to_all(np.float64(score)))
+                if score is not None:
+                    score = float(multihost_utils.broadcast_one_to_all(np.float64(score)))
             improved = score is not None and score < best_value
             if improved:
                 assert score is not None
                 best_value = score
             if stop or due or improved or i == num_steps:
-                save(seconds_before + now - start, score)
+                scored = score is not None and math.isfinite(score)
+                save(seconds_before + now - start, score if scored else None)
                 saved_time, saved_step = time.monotonic(), i
-            if stop and i < num_steps:
+            # Also after the last step: the caller may have other stages to come.
+            if stop:
                 checkpoints.wait()
                 if first:
                     print(
@@ -360,6 +365,41 @@ def run(
                     )
                 raise Interrupted
     return _local(state)
+
+
+def _restored(folder: Path, target: Any) -> tuple[Any, dict[str, Any], int] | None:
+    """The latest whole checkpoint, None if there is none; damaged later ones are set aside.
+
+    Of several processes the first chooses it, and the others take the same: each reading for itself
+    might find another one.
+    """
+    several, first = jax.process_count() > 1, jax.process_index() == 0
+    damaged: list[int] = []
+
+    def pass_over(number: int, sentence: str) -> None:
+        damaged.append(number)
+        print(sentence, file=sys.stderr, flush=True)
+
+    found, failure, chosen = None, None, -1
+    if first and checkpoint.latest_step(folder) is not None:
+        try:
+            found = checkpoint.restore(folder, target, pass_over=pass_over)
+            chosen = found[2]
+        except checkpoint.CheckpointError as error:
+            failure, chosen = error, -2
+    if several:
+        chosen = int(multihost_utils.broadcast_one_to_all(np.int64(chosen)))
+    if failure is not None:
+        raise failure
+    if chosen == -2:
+        raise checkpoint.CheckpointError(f"{folder}: the first process says what is wrong with it")
+    if not first and chosen >= 0:
+        found = checkpoint.restore(folder, target, step=chosen)
+    if several:
+        multihost_utils.sync_global_devices("restored")
+    for number in damaged:
+        checkpoint.set_aside(folder, number)
+    return found
 
 
 def _agreed(stop: bool, due: bool) -> tuple[bool, bool]:
@@ -399,8 +439,10 @@ def _local(tree: Any) -> Any:
     return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
 
-def _keep_batch(folder: Path, stage: str, step: int, batch: Any) -> Path:
-    """Write a batch as npz, its arrays by their path in the tree."""
+def _keep_batch(folder: Path, stage: str, step: int, batch: Any) -> Path | None:
+    """Write a batch as npz, its arrays by their path in the tree; nothing of an empty one."""
+    if not jax.tree.leaves(batch):
+        return None
     folder.mkdir(parents=True, exist_ok=True)
     process = f"-process{jax.process_index()}" if jax.process_count() > 1 else ""
     file = folder / f"{stage}-step{step + 1}{process}.npz"

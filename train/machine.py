@@ -16,8 +16,11 @@ Arg = tyro.conf.arg
 
 @dataclass(frozen=True)
 class Machine:
-    """How a run is carried out. Nothing of it changes what is trained, but for `parts`,
-    `accumulate` and `compute`.
+    """How a run is carried out.
+
+    Most of it does not change what is trained. `parts` and `accumulate` do a little, for other
+    batches are drawn; so does `compute`, by rounding. With `stream` a part of a batch is made of
+    its own crops alone, drawn with replacement: of as many crops as examples a third is not used.
 
     Attributes:
         devices: so many of them; None for all.
@@ -89,9 +92,12 @@ class Machine:
         """Join the other processes, if there are any; before JAX is used for anything else.
 
         Raises:
-            ValueError: only some of the three numbers are given, or the others do not answer.
+            ValueError: only some of the three numbers are given, or the others do not answer;
+                options of `stream` without it.
         """
         given = (self.coordinator, self.processes, self.process)
+        if not self.stream and (self.reuse, self.workers) != (1, 0):
+            raise ValueError("--reuse and --workers are about --stream; add it, or leave them out")
         if not self.cluster and given == (None, None, None):
             return
         if not self.cluster and None in given:
@@ -105,6 +111,11 @@ class Machine:
             jax.distributed.initialize(*given)
         except (RuntimeError, ValueError) as error:
             line = (str(error).splitlines() or [type(error).__name__])[0]
+            if self.cluster and given == (None, None, None):
+                raise ValueError(
+                    f"--cluster: JAX finds no cluster here ({line}); give --coordinator, "
+                    "--processes and --process"
+                ) from error
             raise ValueError(
                 f"process {self.process} of {self.processes} could not join the coordinator "
                 f"{self.coordinator} ({line}); start all processes, with one coordinator that "

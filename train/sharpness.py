@@ -109,6 +109,8 @@ def train(
         store,
         validate=lambda variables: measure(variables, checks, plan.config),
         best="loss",
+        # What is in front is composed with another scene behind.
+        least_rows=2,
     )
     if real:
         variables = calibrate(variables, plan.config, (real, _examples(checks)))

@@ -201,7 +201,9 @@ def _input(
             for group in groups
         ]
         fed = zip([*photographs, stream.Rows(painted[0])], shares, strict=True)
-        return _Input(painted[0], held_out, stream.Mixture(*fed), about)
+        records = stream.Mixture(*fed)
+        some = stream.Crops(records, rows=_CHUNK, seed=seed, process=0, processes=1).at(0)[0]
+        return _Input(some, held_out, records, about)
     stacks = [
         np.concatenate([_cut(parts[0], factors) for parts, factors in group]) for group in groups
     ]

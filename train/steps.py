@@ -101,7 +101,8 @@ def gradient_step(
         parts: in how many parts a batch is drawn, a multiple of devices * accumulate; None for
             that very number, so that the batch depends on it.
         accumulate: in so many pieces, one after the other, the gradient is computed and averaged.
-            Batch normalisation sees each piece by itself.
+            Batch normalisation sees each piece by itself, and a weighted mean is one of each piece:
+            with either it is not quite the gradient of the whole batch.
         streamed: whether `data` are this step's own, arrays (accumulate, rows, ...) whose rows
             are shared out over the devices and parts.
         compute_dtype: what parameters are cast to for the forward and backward pass, as
@@ -135,27 +136,10 @@ def gradient_step(
         (3.0, 9.0)
     """
 
-    def shares(devices: int) -> tuple[int, int]:
-        """How many parts there are, and how many of a piece each device holds."""
-        total = parts or devices * accumulate
-        here, rest = divmod(total, devices * accumulate)
-        if rest:
-            raise ValueError(
-                f"a batch drawn in {total} parts does not divide among {devices} devices and "
-                f"{accumulate} pieces; make the parts a multiple of {devices * accumulate}, or "
-                "give `run` fewer devices"
-            )
-        if batch % total:
-            raise ValueError(
-                f"a batch of {batch} does not divide into {total} parts ({devices} devices, "
-                f"{accumulate} pieces); make it a multiple of {total}, or give `run` fewer devices"
-            )
-        return total, here
-
     def body(state: State, data: Data, key: jax.Array) -> tuple[State, Mapping[str, jax.Array]]:
         devices, index = _place()
         axis = None if devices is None else DATA_AXIS
-        total, here = shares(devices or 1)
+        total, here = shares(batch, parts, accumulate, devices or 1)
         names = axis if here == 1 else _PART_AXIS if axis is None else (_PART_AXIS, axis)
         sample_key, loss_key = jax.random.split(key)
         variables = state["variables"]
@@ -245,7 +229,7 @@ def gradient_step(
         return mapped(state, data, key)
 
     def redraw(data: Data, key: jax.Array, devices: int = 1) -> Any:
-        total, _ = shares(devices)
+        total, _ = shares(batch, parts, accumulate, devices)
         sample_key, _ = jax.random.split(key)
         found = []
         for number in range(total):
@@ -256,6 +240,32 @@ def gradient_step(
 
     step.redraw = redraw  # type: ignore[attr-defined]
     return step
+
+
+def shares(batch: int, parts: int | None, accumulate: int, devices: int) -> tuple[int, int]:
+    """In how many parts a batch is drawn, and how many of a piece each device holds.
+
+    Args:
+        batch, parts, accumulate: of `gradient_step`.
+        devices: how many share it.
+
+    Raises:
+        ValueError: the batch does not divide into the parts, or these among devices and pieces.
+    """
+    total = parts or devices * accumulate
+    here, rest = divmod(total, devices * accumulate)
+    if rest:
+        raise ValueError(
+            f"a batch drawn in {total} parts does not divide among {devices} devices and "
+            f"{accumulate} pieces; make the parts a multiple of {devices * accumulate}, or use "
+            "fewer devices"
+        )
+    if batch % total:
+        raise ValueError(
+            f"a batch of {batch} does not divide into {total} parts ({devices} devices, "
+            f"{accumulate} pieces); make it a multiple of {total}, or use fewer devices"
+        )
+    return total, here
 
 
 def _rows_of(data: Any, number: int, each: int) -> Any:

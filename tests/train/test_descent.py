@@ -14,6 +14,7 @@ import pytest
 
 from blurjax import checkpoint
 from train import descent
+from train.__main__ import joined
 from train.machine import Machine
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +112,25 @@ def test_how_a_run_is_carried_out_changes_little(tmp_path):
     assert float(low["params"]["w"]) == pytest.approx(plain, rel=0.02)
     fed = descend(begin(tmp_path / "d", how={"parts": 4, "stream": True, "reuse": 2}))
     assert float(fed["params"]["w"]) == pytest.approx(plain, rel=0.3)
+
+
+def test_what_was_refused_leaves_nothing_behind(tmp_path):
+    for options in ({"batch": 15}, {"how": {"accumulate": 16}}, {"how": {"parts": 7}}):
+        with pytest.raises(ValueError, match="does not divide"):
+            begin(tmp_path, **options)
+    assert not list(tmp_path.iterdir())
+    descend(begin(tmp_path))
+
+
+def test_options_of_a_stream_want_one():
+    with pytest.raises(ValueError, match="--reuse and --workers are about --stream"):
+        Machine(reuse=2).begin()
+
+
+def test_several_settings_are_joined():
+    given = ["region", "--set", "a=1", "b=2", "--steps", "3", "--set", "c=3"]
+    assert joined(given) == ["region", "--steps", "3", "--set", "a=1", "b=2", "c=3"]
+    assert joined(["region"]) == ["region"]
 
 
 @pytest.mark.parametrize(

@@ -164,12 +164,18 @@ def test_eight_devices_agree_with_one(tmp_path):
 
 
 def test_the_batch_is_split_over_the_devices():
-    step = steps.gradient_step(_loss, optax.sgd(0.1), _sample, batch=16)
+    drawn = []
+
+    def sample(key, data, n):
+        drawn.append(n)
+        return _sample(key, data, n)
+
+    step = steps.gradient_step(_loss, optax.sgd(0.1), sample, batch=16)
     state = steps.initial_state(_variables(), optax.sgd(0.1))
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ("data",))
     with loop._use_mesh(mesh):
         text = jax.jit(step).lower(state, _data(), KEY).compile().as_text()
-    assert "all-reduce" in text
+    assert "all-reduce" in text and set(drawn) == {2}
 
 
 def test_resuming_on_other_devices(tmp_path):
@@ -419,3 +425,21 @@ def test_a_state_may_be_made_on_the_devices(tmp_path):
     made = _run(tmp_path / "a", state=first, num_steps=5)
     _assert_same_bits(made, _run(tmp_path / "b", num_steps=5))
     _assert_same_bits(_run(tmp_path / "a", state=first), _run(tmp_path / "b"))
+
+
+def test_a_signal_in_the_last_step_stops_what_comes_after(tmp_path):
+    def validate(state):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {}
+
+    with pytest.raises(loop.Interrupted):
+        _run(tmp_path, num_steps=5, validate=validate, validate_every=5)
+    # The stage itself is finished.
+    _run(tmp_path, num_steps=5)
+
+
+def test_a_trace_is_written_though_there_are_fewer_steps(tmp_path):
+    _run(tmp_path / "short", num_steps=4, profile=(2, 20))
+    _run(tmp_path / "long", num_steps=8, profile=(2, 4))
+    for name in ("short", "long"):
+        assert list((tmp_path / name / "profile").rglob("*.xplane.pb"))
