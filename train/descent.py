@@ -117,6 +117,14 @@ class Run:
             optimizer = steps.adamw(plan.rate, plan.steps, weight_decay=plan.weight_decay)
         if records is None:
             _check(store)
+            size = plan.batch // parts
+            try:
+                jax.eval_shape(functools.partial(draw, n=size), self.key, store)
+            except ValueError as error:
+                raise ValueError(
+                    f"a batch of {plan.batch} in {parts} parts of n = {size}: {error} (a larger "
+                    "batch, or fewer --devices or pieces)"
+                ) from error
         given = store
         if how.stream:
             given = stream.Crops(

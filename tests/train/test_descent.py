@@ -122,6 +122,15 @@ def test_what_was_refused_leaves_nothing_behind(tmp_path):
     descend(begin(tmp_path))
 
 
+def test_a_part_that_a_sampler_does_not_draw_is_named(tmp_path):
+    def odd(key, store, n):
+        raise ValueError(f"n is {n}; give a multiple of 5")
+
+    run = begin(tmp_path)
+    with pytest.raises(ValueError, match="16 in 2 parts of n = 8: n is 8; give a multiple of 5"):
+        run.descend({"params": {}}, _loss, odd, np.ones(3), validate=lambda variables: {})
+
+
 def test_options_of_a_stream_want_one():
     with pytest.raises(ValueError, match="--reuse and --workers are about --stream"):
         Machine(reuse=2).begin()

@@ -10,6 +10,7 @@ import pytest
 from blurjax import data, sharpness, weights
 from train import sharpness as training
 from train.configs.sharpness import PRESETS
+from train.machine import Machine
 
 
 @pytest.fixture
@@ -63,11 +64,13 @@ def test_a_preset_trains_for_two_steps_and_writes_weights(small, no_sifting, tmp
 
 @pytest.mark.slow
 def test_the_same_command_again_goes_on_where_it_was(small, no_sifting, tmp_path):
-    out = training.train("patches", workdir=tmp_path / "run", steps=2, quiet=True)
+    # Sixteen patches of a photograph are a part of a batch: not for eight devices.
+    again = {"quiet": True, "how": Machine(devices=1)}
+    out = training.train("patches", workdir=tmp_path / "run", steps=2, **again)
     before = checked(out, "patches", 2)
     cut = {path: path.stat().st_mtime_ns for path in out.parent.glob("scenes_*.npz")}
     assert len(cut) == 2
-    training.train("patches", workdir=out.parent, steps=3, out=tmp_path / "w.npz", quiet=True)
+    training.train("patches", workdir=out.parent, steps=3, out=tmp_path / "w.npz", **again)
     after, _ = sharpness.load(tmp_path / "w.npz")
     assert [line["step"] for line in lines(out.parent) if "loss" in line] == [2, 3]
     assert np.any(after["params"]["dense"]["kernel"] != before["params"]["dense"]["kernel"])

@@ -9,13 +9,14 @@ import pytest
 from blurjax import data, images, sigma_map, weights
 from train import sigma_map as training
 from train.configs.sigma_map import PRESETS
+from train.machine import Machine
 
 
 @pytest.fixture
 def small(monkeypatch, float32):
     """The presets at their full widths, on few tiles."""
     for name, plan in PRESETS.items():
-        monkeypatch.setitem(PRESETS, name, dataclasses.replace(plan, batch=8))
+        monkeypatch.setitem(PRESETS, name, dataclasses.replace(plan, batch=16))
     monkeypatch.setattr(training, "_STORE", 40)
     monkeypatch.setattr(training, "_CHECKS", 8)
     monkeypatch.setattr(training, "_CHUNK", 8)
@@ -67,6 +68,26 @@ def test_a_folder_of_textures_alone_is_enough(small, tmp_path):
     for i in range(30):
         texture = np.random.default_rng(i).random((200, 200)).astype(np.float32)
         images.write(folder / f"{i}.png", texture)
-    stacks, about = training._tiles((), (folder,), (), PRESETS["seed30"], 0)
-    assert all(stack.shape[1:] == (160, 160) and len(stack) for stack in stacks)
-    assert 15 < about["train"] < 30
+    found = training._input((), (folder,), (), PRESETS["seed30"], 0, streamed=False)
+    for stack in (found.sharp, found.held_out):
+        assert stack.shape[1:] == (160, 160) and len(stack)
+    assert 15 < found.about["train"] < 30 and found.records is None
+
+
+@pytest.mark.slow
+def test_the_host_can_feed_it(small, tmp_path):
+    for i in range(30):
+        texture = np.random.default_rng(i).random((240, 240)).astype(np.float32)
+        (tmp_path / "photographs").mkdir(exist_ok=True)
+        images.write(tmp_path / "photographs" / f"{i}.png", texture)
+    (tmp_path / "photographs" / "broken.png").write_text("none")
+    training.train(
+        "regressor",
+        images=(tmp_path / "photographs",),
+        workdir=tmp_path / "run",
+        steps=2,
+        quiet=True,
+        how=Machine(stream=True),
+    )
+    (line,) = (json.loads(text) for text in (tmp_path / "run" / "metrics.jsonl").open())
+    assert line["step"] == 2 and np.isfinite(line["loss"]) and "input_wait" in line
