@@ -64,6 +64,7 @@ def test_it_restores():
     assert psnr(restored, image) > psnr(y, image) + 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.003, 0.03])
 @pytest.mark.parametrize("prior", ["gradient", "laplacian"])
 def test_the_estimated_weight_is_nearly_the_best(noise, prior):

@@ -92,6 +92,7 @@ def test_moved_is_bilinear(shift):
     np.testing.assert_allclose(got, expected, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_quality_is_that_of_the_metrics():
     sharp = photograph((90, 100))
     # Little enough for the mean of four pixels not to gain by it.
@@ -205,6 +206,7 @@ def test_levin_kernels_are_turned(tmp_path):
     assert case.size == 5
 
 
+@pytest.mark.slow
 def test_the_proxy_is_always_the_same(tmp_path, capsys):
     (tmp_path / "sharp").mkdir()
     for i, name in enumerate(("manmade_01", "natural_02", "people_03", "other_04")):
@@ -346,6 +348,7 @@ def test_a_single_call_is_repeated_to_tell_its_time(folder, stand_ins):
     assert seconds["first"] > 0 and seconds["later"] > 0
 
 
+@pytest.mark.slow
 def test_levin_and_pairs_with_stand_ins(folder, stand_ins, capsys):
     sharp = photograph((130, 140))
     blurred = scipy.signal.correlate2d(sharp, hook(), mode="same", boundary="symm")

@@ -112,6 +112,7 @@ def run(folder, **options):
     return protocol.evaluate((folder / "in",), (folder / "kernels",), **settings | options)
 
 
+@pytest.mark.slow
 def test_every_method_on_crops(folder, stand_ins, capsys):
     result = run(folder)
     made = result["parts"]["crops"]
@@ -342,6 +343,7 @@ def test_random_is_a_word_for_no_folder(folder, stand_ins, monkeypatch):
     assert result["parts"]["crops"]["rows"][0]["kernel"] == "hook" and len(asked) == 2
 
 
+@pytest.mark.slow
 def test_random_kernels_have_every_size_in_turn():
     kernels = protocol._random(3, 1)
     sizes = [max(psf.extent(jnp.asarray(k.psf)).tolist()) for k in kernels]

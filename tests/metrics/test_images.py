@@ -248,6 +248,7 @@ def test_integers_are_refused():
         metrics.psnr(levels, levels)
 
 
+@pytest.mark.slow
 def test_float32_users(float32):
     image = jnp.asarray(NOISY, jnp.float32)
     for score in (metrics.psnr, metrics.ssim, metrics.aligned_psnr):

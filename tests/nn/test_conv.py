@@ -61,7 +61,11 @@ def test_values_and_gradients_are_xlas(case, getkey):
         np.testing.assert_allclose(a, b, atol=1e-11)
 
 
-@pytest.mark.parametrize("case", CASES[:3], ids=str)
+@pytest.mark.parametrize(
+    "case",
+    [CASES[0], *(pytest.param(case, marks=pytest.mark.slow) for case in CASES[1:3])],
+    ids=str,
+)
 def test_forward_mode_vmap_and_second_derivatives(case, getkey):
     sides, i, o, shape, dilation, padding = case
     x, kernel = arrays(getkey, sides, i, o, shape)

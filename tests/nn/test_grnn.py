@@ -203,6 +203,7 @@ def test_nearest_distance_and_grid(memory, wide):
 # ---- sharding and memory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighted", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_sharded_points_give_the_same(wide, getkey, weighted):
     points, targets = (x[:144] for x in wide)
@@ -324,6 +325,7 @@ def test_the_fit_is_never_worse_than_one_bandwidth(getkey, steps):
     assert jnp.mean((found - targets) ** 2) / jnp.var(targets) <= error * (1 + 1e-9)
 
 
+@pytest.mark.slow
 def test_the_fit_survives_twins_and_constant_inputs(float32):
     x = jnp.repeat(jnp.arange(10.0), 12)
     points = jnp.stack([x, jnp.ones_like(x)], axis=1)

@@ -223,6 +223,7 @@ def test_centres():
     np.testing.assert_allclose(centroid - centroid[0], box - box[0], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_sampling_under_transformations(float32):
     keys, extents = jax.random.split(jax.random.key(0), 8), jnp.linspace(5, 12, 8)
 

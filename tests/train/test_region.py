@@ -78,6 +78,7 @@ def check_a_run(preset, labels, workdir, **options):
     return variables
 
 
+@pytest.mark.slow
 def test_gabor_trains_for_two_steps_and_writes_weights(labels, tmp_path):
     variables = check_a_run("gabor", labels, tmp_path / "run")
     # It knows the statistics of the windows it was trained on.
