@@ -6,7 +6,8 @@
 Parts (`--only`): "systems", the training step of every preset and where its time goes; "peers",
 two networks beside the same ones in PyTorch, which needs the interpreter of another environment
 (PyTorch is no dependency); "input", how fast the host reads photographs and cuts them; "scaling",
-one step on 1 to 8 simulated devices of the same cores; "accelerator", rates on a GPU.
+one step on 1 to 8 simulated devices of the same cores; "work", the operations of steps as XLA
+counts them, and how eight devices share them; "accelerator", rates on a GPU.
 
 Times are medians after warm-up, every result waited for; contenders take turns, so that whatever
 else the machine does hits all of them. Sharp photographs are noise: no time depends on them. It
@@ -35,6 +36,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from blurjax import blur_type, data, kernel_size, region, sharpness, sigma_map
 from blurjax.nn.resnet import ResNet
+from train import blur_type as train_blur_type
+from train import kernel_size as train_kernel_size
+from train import sharpness as train_sharpness
+from train import sigma_map as train_sigma_map
 from train import steps, stream
 from train.configs import blur_type as blur_type_presets
 from train.configs import kernel_size as kernel_size_presets
@@ -42,7 +47,7 @@ from train.configs import region as region_presets
 from train.configs import sharpness as sharpness_presets
 from train.configs import sigma_map as sigma_map_presets
 
-Part = Literal["systems", "peers", "input", "scaling", "accelerator"]
+Part = Literal["systems", "peers", "input", "scaling", "work", "accelerator"]
 # What two cores can do; the published widths of kernel_size and region with a batch of their own.
 SYSTEMS = {
     "blur_type/compact": 528,
@@ -63,6 +68,15 @@ SYSTEMS = {
 CLASSIFIER, CLASSES = 128, 30
 RESNET, OUTPUTS, WIDTH = 32, 20, 64
 DEVICES = (1, 2, 4, 8)
+SHARED = (
+    "sigma_map/regressor",
+    "sigma_map/seed30",
+    "sharpness/detector",
+    "kernel_size/correlation",
+    "kernel_size/compact",
+    "region/compact",
+)
+"""Presets of which it is compiled how eight devices share their step."""
 
 
 class Table(NamedTuple):
@@ -117,39 +131,24 @@ def case(name: str) -> Case:
     key = jax.random.key(0)
     if system == "blur_type":
         plan = blur_type_presets.PRESETS[preset]
-        # Steps draw from patches that are there.
+        # Steps draw from patches that are there, as bytes.
         store = blur_type.sample(key, noise(32, 144, 144), plan.config, n=3000)
-        module, draw = blur_type, _rows
+        store = store._replace(patches=jnp.round(255 * store.patches).astype(jnp.uint8))
+        module, draw = blur_type, train_blur_type.pick
     elif system == "sigma_map":
         plan, store, module = sigma_map_presets.PRESETS[preset], noise(64, 160, 160), sigma_map
-        draw = functools.partial(
-            sigma_map.sample,
-            config=plan.config,
-            light=plan.light,
-            sampling=plan.sampling,
-            truncate=plan.truncate,
-            degraded=plan.degraded,
-            augmented=plan.augmented,
-        )
+        draw = train_sigma_map.sampler(plan)
     elif system == "kernel_size":
         plan, module = kernel_size_presets.PRESETS[preset], kernel_size
         store = data.Frames(
             noise(32, 320, 480), jnp.full((32, 2), jnp.array([320, 480])), jnp.arange(32)
         )
-        draw = functools.partial(
-            kernel_size.sample,
-            config=plan.config,
-            light=plan.light,
-            degraded=plan.degraded,
-            varied=plan.varied,
-        )
+        draw = train_kernel_size.sampler(plan)
     elif system == "sharpness":
         plan, module = sharpness_presets.PRESETS[preset], sharpness
         cut = data.scenes(data.embedded("train"))
         store = data.Scenes(*(jnp.asarray(field) for field in cut))
-        draw = functools.partial(
-            sharpness.sample, config=plan.config, light=plan.light, degraded=plan.degraded
-        )
+        draw = train_sharpness.sampler(plan)
     else:
         plan, module = region_presets.PRESETS[preset], region
         count, each = 64, 8
@@ -165,11 +164,6 @@ def case(name: str) -> Case:
     variables = module.init(jax.random.key(1), plan.config)
     loss = functools.partial(module.loss, config=plan.config)
     return Case(plan.config, SYSTEMS.get(name) or plan.batch, loss, draw, store, variables)
-
-
-def _rows(key: jax.Array, store: Any, *, n: int) -> Any:
-    index = jax.random.randint(key, (n,), 0, store.label.shape[0])
-    return blur_type.rows(store, index)
 
 
 def system(name: str, rounds: int) -> dict[str, Any]:
@@ -450,18 +444,24 @@ def scaling_worker(name: str, rounds: int) -> dict[str, float]:
     }
 
 
+def worker(arguments: list[str], devices: int) -> dict[str, Any]:
+    """What this script prints in a process of so many simulated devices."""
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[1])
+    command = [sys.executable, __file__, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{devices} devices: {done.stderr[-2000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
 def scaling(name: str, rounds: int) -> Table:
     """One step at a fixed batch on more and more simulated devices."""
     found = []
     for count in DEVICES:
-        flags = f"--xla_force_host_platform_device_count={count}"
-        command = [sys.executable, __file__, "--worker", name, "--rounds", str(rounds)]
-        environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-        environment["PYTHONPATH"] = str(Path(__file__).parents[1])
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{count} devices: {done.stderr[-2000:]}")
-        found.append(json.loads(done.stdout.splitlines()[-1]))
+        found.append(worker(["--worker", name, "--rounds", str(rounds)], count))
     base = found[0]
     rows = [
         (
@@ -490,6 +490,83 @@ def scaling(name: str, rounds: int) -> Table:
         "The work is what XLA counts; it does not count what libraries do inside.",
     ]
     return Table("Simulated devices, the same batch", head, rows, notes)
+
+
+# --- Work
+
+
+def work_worker(name: str) -> dict[str, float]:
+    """Operations of a preset's step: in all, and of each of eight devices in both ways."""
+    chosen = case(name)
+    optimizer, key = optax.sgd(1e-3), jax.random.key(2)
+    params = sum(x.size for x in jax.tree.leaves(chosen.variables["params"]))
+    state = jax.eval_shape(lambda: steps.initial_state(chosen.variables, optimizer))
+    sampled = jax.jit(functools.partial(chosen.draw, n=chosen.batch)).lower(key, chosen.store)
+    plain = steps.gradient_step(chosen.loss, optimizer, chosen.draw, batch=chosen.batch)
+    stepped = jax.jit(plain).lower(state, chosen.store, key)
+    found = {
+        "params": params,
+        "batch": chosen.batch,
+        "step": stepped.cost_analysis()["flops"],
+        "sample": sampled.cost_analysis()["flops"],
+    }
+    if name not in SHARED:
+        return found
+    batch = 40 if name.startswith("kernel_size") else chosen.batch
+    split = PartitionSpec(steps.DATA_AXIS)
+
+    def left(state: Any, store: Any, key: jax.Array) -> Any:
+        """The step as one would write it, whose sharing is left to the compiler."""
+        some = jax.tree.map(
+            lambda x: jax.lax.with_sharding_constraint(x, split) if x.ndim else x,
+            chosen.draw(key, store, n=batch),
+        )
+
+        def objective(params: Any) -> jax.Array:
+            trial = {**state["variables"], "params": params}
+            return chosen.loss(trial, some, key=key, train=True)[0]
+
+        value, slope = jax.value_and_grad(objective)(state["variables"]["params"])
+        changes, _ = optimizer.update(slope, state["opt"])
+        return optax.apply_updates(state["variables"]["params"], changes), value
+
+    shared = steps.gradient_step(chosen.loss, optimizer, chosen.draw, batch=batch)
+    use = getattr(jax, "set_mesh", None) or jax.sharding.use_mesh
+    for label, function, count in (("one", left, 1), ("left", left, 8), ("parts", shared, 8)):
+        mesh = Mesh(np.array(jax.devices()[:count]), (steps.DATA_AXIS,))
+        whole = NamedSharding(mesh, PartitionSpec())
+        with use(mesh):
+            lowered = jax.jit(function, in_shardings=whole, out_shardings=whole).lower(
+                state, chosen.store, key
+            )
+            compiled = lowered.compile()
+        found[label] = compiled.cost_analysis()["flops"]
+        found[f"{label} messages"] = compiled.as_text().count(" all-reduce(")
+    return found
+
+
+def work(names: tuple[str, ...]) -> Table:
+    """What XLA counts of steps."""
+    rows = []
+    for name in names:
+        found = worker(["--work", name], 8)
+        batch = found["batch"]
+        row = [name, f"{found['params'] / 1e6:.2f}", batch]
+        row += [f"{found[k] / batch / 1e9:.3f}" for k in ("step", "sample")]
+        if "one" in found:
+            row += [f"{found['one'] / found[k]:.2f}" for k in ("left", "parts")]
+            row += [found["parts messages"]]
+        rows.append((*row, *[""] * (8 - len(row))))
+        print(rows[-1], file=sys.stderr, flush=True)
+    head = ("preset", "M parameters", "batch", "GFLOP an example", "of it synthesis")
+    head += ("left to the compiler", "in parts", "all-reduces")
+    notes = [
+        "Left to the compiler, in parts: operations of the step on one device over those on each "
+        "of eight (8 is ideal; of kernel_size with a batch of 40); all-reduces: in the program in "
+        "parts.",
+        "blur_type draws from a stored set.",
+    ]
+    return Table("Work of a step, by XLA's cost analysis", head, rows, notes)
 
 
 # --- Accelerators
@@ -554,13 +631,16 @@ def markdown(tables: list[Table], facts: list[str]) -> str:
 
 def main(
     out: Path | None = None,
-    only: tuple[Part, ...] = ("systems", "peers", "input", "scaling", "accelerator"),
+    only: tuple[Part, ...] = ("systems", "peers", "input", "scaling", "work", "accelerator"),
     systems_: Annotated[tuple[str, ...], tyro.conf.arg(name="systems")] = tuple(SYSTEMS),
     rounds: int = 5,
     torch: Path | None = None,
     images: Path | None = None,
     scaled: str = "sigma_map/seed30",
     worker: Annotated[str | None, tyro.conf.arg(help="internal: one row of scaling")] = None,
+    work_: Annotated[
+        str | None, tyro.conf.arg(name="work", help="internal: one row of work")
+    ] = None,
 ) -> None:
     """Time the training steps.
 
@@ -572,10 +652,13 @@ def main(
         torch: a Python interpreter that has PyTorch.
         images: folder of photographs for the input; default those inside scikit-image.
         scaled: the preset that is shared out over devices.
-        worker: internal.
+        worker, work_: internal.
     """
     if worker:
         print(json.dumps(scaling_worker(worker, rounds)))
+        return
+    if work_:
+        print(json.dumps(work_worker(work_)))
         return
     facts = [
         f"jax {jax.__version__}, device {jax.devices()[0].device_kind}, {os.cpu_count()} CPU cores",
@@ -586,6 +669,7 @@ def main(
         "peers": lambda: peers(torch, rounds),
         "input": lambda: host_input(images, rounds),
         "scaling": lambda: scaling(scaled, rounds),
+        "work": lambda: work(systems_),
         "accelerator": lambda: accelerator(systems_, rounds),
     }
     tables = [parts[name]() for name in only]

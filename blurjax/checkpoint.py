@@ -112,7 +112,7 @@ class Checkpoints:
                 "shape": list(array.shape),
                 "dtype": array.dtype.name,
                 "sha256": _digest(array),
-                "key": _key_implementation(leaves[name]),
+                "key": key_implementation(leaves[name]),
             }
             for name, array in hosted.items()
         }
@@ -522,16 +522,20 @@ def _signature(leaf: Any) -> str:
     return f"{leaf.dtype}{list(leaf.shape)}"
 
 
-def _key_implementation(leaf: Any) -> str | None:
-    """The name of the generator if `leaf` is an array of typed random keys."""
-    if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return str(jax.random.key_impl(leaf))
-    return None
+def key_implementation(x: Any) -> str | None:
+    """The name of the generator of typed random keys; None of anything else.
+
+    Example:
+        >>> key_implementation(jax.random.key(0)), key_implementation(0)
+        ('threefry2x32', None)
+    """
+    typed = hasattr(x, "dtype") and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return str(jax.random.key_impl(x)) if typed else None
 
 
 def _raw(leaf: Any) -> Any:
     """An array, or the data of random keys."""
-    return leaf if _key_implementation(leaf) is None else jax.random.key_data(leaf)
+    return leaf if key_implementation(leaf) is None else jax.random.key_data(leaf)
 
 
 def _to_host(leaf: Any, name: str) -> np.ndarray:

@@ -76,6 +76,19 @@ def check_derivatives():
 
 
 @pytest.fixture
+def flip_a_byte():
+    """Damages a checkpoint: one byte in the middle of the largest file below a folder."""
+
+    def flip(folder):
+        path = max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        path.write_bytes(content)
+
+    return flip
+
+
+@pytest.fixture
 def float32():
     """As users run: float64 off, promotion as jax comes."""
     names = ("jax_enable_x64", "jax_numpy_dtype_promotion", "jax_numpy_rank_promotion")

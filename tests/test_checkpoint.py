@@ -36,13 +36,6 @@ def _equal(a, b):
         np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
 
 
-def _flip_a_byte(folder):
-    path = max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 0xFF
-    path.write_bytes(data)
-
-
 def test_round_trip(tmp_path):
     tree = _tree()
     checkpoint.save(tmp_path / "c", 7, tree, {"stage": "train", "losses": [1.5, 2]})
@@ -86,19 +79,19 @@ def test_leftovers_of_an_interrupted_save_are_ignored(tmp_path):
     assert checkpoint.restore(tmp_path)[2] == 1
 
 
-def test_a_flipped_byte_is_noticed(tmp_path):
+def test_a_flipped_byte_is_noticed(tmp_path, flip_a_byte):
     # Noise does not compress: the middle of the largest file lies inside the array.
     w = np.random.default_rng(0).random(50_000)
     for step in (1, 2, 3):
         checkpoint.save(tmp_path, step, {"w": w + step}, keep=3)
-    _flip_a_byte(tmp_path / "3")
+    flip_a_byte(tmp_path / "3")
     with pytest.raises(checkpoint.CheckpointError, match=r"step 3: the array.*step 2 is whole"):
         checkpoint.restore(tmp_path)
-    _flip_a_byte(tmp_path / "2")
+    flip_a_byte(tmp_path / "2")
     with pytest.raises(checkpoint.CheckpointError, match="step 1 is whole: give step=1"):
         checkpoint.restore(tmp_path)
     assert checkpoint.restore(tmp_path, step=1)[0]["w"][0] == w[0] + 1
-    _flip_a_byte(tmp_path / "1")
+    flip_a_byte(tmp_path / "1")
     with pytest.raises(checkpoint.CheckpointError, match="no earlier step is whole"):
         checkpoint.restore(tmp_path, step=1)
 
@@ -196,11 +189,11 @@ def test_what_is_saved_may_be_overwritten_at_once(tmp_path):
         np.testing.assert_array_equal(saved["on_device"], saved["w"])
 
 
-def test_damaged_steps_are_passed_over_and_set_aside(tmp_path):
+def test_damaged_steps_are_passed_over_and_set_aside(tmp_path, flip_a_byte):
     w = np.random.default_rng(0).random(50_000)
     for step in (1, 2, 3):
         checkpoint.save(tmp_path, step, {"w": w + step}, keep=3)
-    _flip_a_byte(tmp_path / "3")
+    flip_a_byte(tmp_path / "3")
     (tmp_path / "2" / "meta" / "metadata").unlink()
     said = []
     tree, _, step = checkpoint.restore(tmp_path, pass_over=lambda *about: said.append(about))

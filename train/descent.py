@@ -196,13 +196,7 @@ class Run:
         least = devices * pieces
         before = _read(self.workdir / "config.json").get("parts", least)
         given = self.machine.parts or (before if before % least == 0 else least)
-        total, _ = steps.shares(self.plan.batch, given, pieces, devices)
-        if before % least and self.machine.parts is None:
-            self.say(
-                f"batches were drawn in {before} parts, which {devices} devices cannot share "
-                f"evenly; from here on they are drawn in {total}, which are other batches"
-            )
-        return total
+        return steps.shares(self.plan.batch, given, pieces, devices)[0]
 
     def about(self) -> dict[str, Any]:
         """What is trained, as JSON has it.
@@ -237,6 +231,11 @@ class Run:
         before = _read(path)
         if not machine.first():
             return
+        if before.get("parts", parts) != parts:
+            self.say(
+                f"batches were drawn in {before['parts']} parts; from here on they are drawn in "
+                f"{parts}, which are other batches"
+            )
         how = dataclasses.asdict(self.machine)
         sitting = {
             "time": time.strftime("%Y-%m-%d %H:%M:%S"),

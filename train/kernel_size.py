@@ -83,13 +83,7 @@ def train(
     seen = f"{len(sources[0])} photographs" if sharp is None else f"{len(sharp.images)} frames"
     run.say(f"{preset}: {seen} to train on and {len(held_out.images)} frames of validation")
 
-    draw = functools.partial(
-        kernel_size.sample,
-        config=plan.config,
-        light=plan.light,
-        degraded=plan.degraded,
-        varied=plan.varied,
-    )
+    draw = sampler(plan)
     checks = [
         draw(jax.random.fold_in(run.key, 1000 + i), held_out, n=_CHUNK)
         for i in range(_CHECKS // _CHUNK)
@@ -123,6 +117,17 @@ def train(
         return {**measure(variables, checks, plan.config), "coverage": covered}
 
     return run.write(variables, about, out, stored)
+
+
+def sampler(plan: Preset) -> Any:
+    """`kernel_size.sample` of a preset: `sample(key, frames, n=)`."""
+    return functools.partial(
+        kernel_size.sample,
+        config=plan.config,
+        light=plan.light,
+        degraded=plan.degraded,
+        varied=plan.varied,
+    )
 
 
 def measure(variables: Variables, checks: list[Batch], config: Config) -> dict[str, float]:

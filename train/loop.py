@@ -151,7 +151,7 @@ def run(
     stream: Stream | None = data if isinstance(data, Stream) else None
     identity = None if stream is None else stream.identity
     # Other processes' devices take numbers, not arrays that lie on a device of this one.
-    words, impl = _key_words(key), _key_implementation(key)
+    words, impl = _key_words(key), checkpoint.key_implementation(key)
 
     # Two programs in flight on a CPU compete for its cores, and with several processes can
     # deadlock; accelerators want the next step queued early.
@@ -420,7 +420,7 @@ def _spread(tree: Any, sharding: NamedSharding) -> Any:
     """What every process holds alike, as arrays over the devices of all of them."""
 
     def spread(x: Any) -> jax.Array:
-        impl = _key_implementation(x)
+        impl = checkpoint.key_implementation(x)
         host = np.asarray(x if impl is None else jax.random.key_data(x))
         whole = jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
         if impl is None:
@@ -481,15 +481,11 @@ def _has_nan(tree: Any) -> jax.Array:
     return jnp.any(jnp.array([jnp.any(jnp.isnan(x)) for x in floats], dtype=bool))
 
 
-def _key_implementation(x: Any) -> str | None:
-    """The name of the generator of typed random keys; None of anything else."""
-    typed = hasattr(x, "dtype") and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
-    return str(jax.random.key_impl(x)) if typed else None
-
-
 def _key_words(key: jax.Array) -> np.ndarray:
     """The random key as numbers."""
-    return np.asarray(key if _key_implementation(key) is None else jax.random.key_data(key))
+    return np.asarray(
+        key if checkpoint.key_implementation(key) is None else jax.random.key_data(key)
+    )
 
 
 def _drop_lines_after(path: Path, stage: str, step: int) -> None:

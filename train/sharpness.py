@@ -91,11 +91,11 @@ def train(
         scenes, held_out = _scenes(sources, segmentations, run.workdir, seed, run.say)
     run.say(f"{preset}: {len(scenes.images)} training and {len(held_out.images)} validation scenes")
 
-    draw = _sampler(plan)
+    draw = sampler(plan)
     store: Any = scenes
     if plan.centres == "superpixels":
         store, draw = _superpixels(jax.random.fold_in(run.key, 4), scenes, plan, run.say), _pick
-    check = _sampler(plan)
+    check = sampler(plan)
     # As many photographs, and every patch of each.
     slots = _CHUNK if plan.config.body == "detector" else 16 * _CHUNK
     checks = [
@@ -119,7 +119,8 @@ def train(
     )
 
 
-def _sampler(plan: Preset) -> Any:
+def sampler(plan: Preset) -> Any:
+    """`sharpness.sample` of a preset: `sample(key, scenes, n=)`."""
     return functools.partial(
         sharpness.sample, config=plan.config, light=plan.light, degraded=plan.degraded
     )

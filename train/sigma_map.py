@@ -82,15 +82,7 @@ def train(
     seen = f"{sharp.shape[0]} training tiles" if records is None else f"{len(records)} to cut from"
     run.say(f"{preset}: {seen} and {held_out.shape[0]} validation tiles")
 
-    draw = functools.partial(
-        sigma_map.sample,
-        config=plan.config,
-        light=plan.light,
-        sampling=plan.sampling,
-        truncate=plan.truncate,
-        degraded=plan.degraded,
-        augmented=plan.augmented,
-    )
+    draw = sampler(plan)
     checks = [
         draw(jax.random.fold_in(run.key, 1000 + i), held_out, n=_CHUNK)
         for i in range(_CHECKS // _CHUNK)
@@ -112,6 +104,19 @@ def train(
         about,
         out,
         lambda variables: measure(variables, checks, plan.config),
+    )
+
+
+def sampler(plan: Preset) -> Any:
+    """`sigma_map.sample` of a preset: `sample(key, tiles, n=)`."""
+    return functools.partial(
+        sigma_map.sample,
+        config=plan.config,
+        light=plan.light,
+        sampling=plan.sampling,
+        truncate=plan.truncate,
+        degraded=plan.degraded,
+        augmented=plan.augmented,
     )
 
 

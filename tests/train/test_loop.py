@@ -273,21 +273,14 @@ def test_a_step_outside_of_run_needs_no_mesh():
     assert jnp.any(new["variables"]["params"]["out"] != state["variables"]["params"]["out"])
 
 
-def _flip_a_byte(folder):
-    path = max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    path.write_bytes(content)
-
-
-def test_a_damaged_checkpoint_is_passed_over_with_a_sentence(tmp_path, capsys):
+def test_a_damaged_checkpoint_is_passed_over_with_a_sentence(tmp_path, capsys, flip_a_byte):
     whole = _run(tmp_path / "whole")
     _run(tmp_path / "broken", num_steps=10)
     _run(tmp_path / "broken", num_steps=20)
     folder = tmp_path / "broken" / "checkpoints" / "train"
     # What a crash while saving leaves behind, and damage to what was saved.
     (folder / "25.orbax-checkpoint-tmp").mkdir()
-    _flip_a_byte(folder / "20")
+    flip_a_byte(folder / "20")
     resumed = _run(tmp_path / "broken")
     message = capsys.readouterr().err
     assert "step 20" in message and "passed over for step 10, which is whole" in message
