@@ -87,8 +87,9 @@ def gradient_step(
 
     A batch is drawn in `parts`, each with a key of its own, and each on one device: nothing of
     the synthesis is done twice, and nothing is sent but the gradients. (Left to the compiler,
-    samplers with sorts and FFTs are run whole on every device.) The batch is the same on any number of devices
-    that divides the parts, and so are loss and gradient, up to the order of summation.
+    samplers with sorts and FFTs are run whole on every device.) The batch is the same on any
+    number of devices that divides the parts, and so are loss and gradient, up to the order of
+    summation.
 
     The step runs under `jax.jit` with the mesh of `run`; under `jax.pmap(step,
     axis_name=DATA_AXIS)`, with state, data and key replicated; and on one device.
