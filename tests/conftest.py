@@ -11,10 +11,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# The same examples in every run, and no time limit for one: the first of a shape compiles.
+_EVERY = {
+    "derandomize": True,
+    "deadline": None,
+    "database": None,
+    "suppress_health_check": list(HealthCheck),
+}
+settings.register_profile("fast", max_examples=8, **_EVERY)
+settings.register_profile("thorough", max_examples=60, **_EVERY)
+settings.load_profile("fast")
 
 
 @pytest.fixture
