@@ -307,7 +307,7 @@ def restore(
 
     Args:
         directory: the folder that `save` was given.
-        target: a pytree of arrays or `jax.ShapeDtypeStruct`s of the structure, shapes and
+        target: a pytree of arrays or of `jax.ShapeDtypeStruct`, with the structure, shapes and
             dtypes to expect. None: nested dictionaries with string keys, whatever they were.
         step: which one; None for the last.
         part: read only what lies below a name, "state/variables/params" for parameters alone:

@@ -16,7 +16,6 @@ from blurjax import images
 from blurjax.data._folder import folder
 from blurjax.data._source import Photograph, Photographs, Source
 
-# Data sets that `build` prepares, in blurjax/data/_builders.py.
 BUILDERS = (
     "folder",
     "bsds500",
@@ -27,6 +26,7 @@ BUILDERS = (
     "koehler2012",
     "sunhays80",
 )
+"""Data sets that `build` prepares from files you unpacked."""
 
 _PREFIX = "tfds:"
 _OPTIONS = ("split", "feature", "data_dir")

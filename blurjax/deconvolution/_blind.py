@@ -19,7 +19,9 @@ from blurjax.deconvolution._splitting import total_variation
 from blurjax.imaging._arrays import as_image
 
 PRIORS = ("l0", "minimal_pixels", "normalised_sparsity")
+"""What `estimate_kernel` may take a sharp image for."""
 MIN_SIZE = 3
+"""The least side of a kernel to estimate, in pixels."""
 
 _RATIO = math.sqrt(0.5)
 _COARSEST = 5

@@ -53,7 +53,7 @@ def random_blur(
             blurred alike.
         size: k of the kernels, odd. Kernels that do not fit are cut off and rescaled to sum 1,
             without a warning: choose the ranges to fit (`psf.support` knows). Static.
-        families: names or `psf.Family`s. Static.
+        families: names or objects of `psf.Family`. Static.
         ranges: parameter name -> (low, high) in place of the family's own range (sigma 0.5 to 6,
             length 2 to 40, angle 0 to pi, radius 1 to 12). Static.
         probability: of an image to be blurred; the others are returned as they are.

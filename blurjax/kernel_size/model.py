@@ -28,6 +28,7 @@ Variables = dict[str, Any]
 COVERAGE = 0.8
 """Share of the kernels whose size the interval is to hold."""
 DECODINGS = ("median", "expectation", "hard")
+"""How `decode` makes one size of the scores of all."""
 
 # Standard deviation of the correlation network's labels over the sizes, in pixels.
 _LABEL = 1.5

@@ -1,0 +1,170 @@
+"""How Sphinx makes the documentation site: `make docs` writes it into build/docs."""
+
+import importlib
+import inspect
+import pkgutil
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.pycode import ModuleAnalyzer
+from sphinx.util import logging
+
+import blurjax
+
+logger = logging.getLogger(__name__)
+
+project = "blurjax"
+author = "The blurjax authors"
+copyright = "The blurjax authors, Apache-2.0"
+version = release = blurjax.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.doctest",
+    "sphinx_copybutton",
+]
+source_suffix = {".md": "markdown"}
+html_theme = "furo"
+html_title = f"blurjax {version}"
+html_show_sourcelink = False
+html_copy_source = False
+
+myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+smartquotes = False  # three dots are an axis, not an ellipsis
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+# Docstrings: pytest runs their examples, so only those of the pages are run here.
+doctest_test_doctest_blocks = ""
+# A single backtick is code, as in Markdown.
+default_role = "code"
+autodoc_member_order = "groupwise"
+autodoc_default_options = {"members": True, "undoc-members": True}
+# Shapes, units and ranges stand in Args; jaxtyping's aliases unrolled would only repeat them.
+autodoc_typehints = "none"
+autodoc_preserve_defaults = True
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+napoleon_custom_sections = ["Gradient", "Source"]
+
+
+def setup(app: Sphinx) -> None:
+    """Hooks for what Sphinx does not know of our docstrings."""
+    # Before napoleon, whose priority is 500.
+    app.connect("autodoc-process-docstring", describe_constant, priority=200)
+    app.connect("autodoc-process-docstring", move_fields, priority=300)
+    app.connect("autodoc-process-docstring", keep_formulas, priority=400)
+    app.connect("autodoc-process-docstring", keep_sentence, priority=450)
+    app.connect("autodoc-process-docstring", keep_sentence, priority=600)
+    app.connect("env-check-consistency", check_reference)
+
+
+def move_fields(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """What a class says of its fields under "Attributes:" goes to the fields themselves."""
+    if what == "attribute" and name in _fields:
+        lines[:] = _fields[name]
+    if what != "class" or "Attributes:" not in lines:
+        return
+    start = lines.index("Attributes:")
+    length = next(
+        (i for i, line in enumerate(lines[start + 1 :]) if line and not line.startswith(" ")),
+        len(lines) - start - 1,
+    )
+    field = ""
+    for line in lines[start + 1 : start + 1 + length]:
+        if line.startswith("    ") and not line.startswith("     "):
+            field, _, line = line.strip().partition(": ")
+        _fields.setdefault(f"{name}.{field}", []).append(line.strip())
+    del lines[start : start + 1 + length]
+
+
+_fields: dict[str, list[str]] = {}
+
+
+def keep_formulas(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """Formulas stay as they stand: indented paragraphs before the sections, and absolute values."""
+    sections = next((i for i, line in enumerate(lines) if line in _SECTIONS), len(lines))
+    kept: list[str] = []
+    inside = False
+    for i, line in enumerate(lines):
+        indented = line.startswith("    ") and i < sections
+        if indented and not inside and not lines[i - 1].strip():
+            listed = next((above for above in reversed(kept) if above.strip()), "")
+            inside = not listed.startswith(("- ", "  "))
+            kept += [".. code-block:: text", ""] if inside else []
+        elif line.strip() and not indented:
+            inside = False
+        # To reStructuredText a vertical bar is the beginning of a substitution.
+        code = line.split("`")
+        code[::2] = [text.replace("|", "\\|") for text in code[::2]]
+        kept.append(line if inside else "`".join(code))
+    lines[:] = kept
+
+
+_SECTIONS = (
+    *("Args:", "Attributes:", "Returns:", "Raises:", "Warns:"),
+    *("Gradient:", "Source:", "Example:"),
+)
+
+
+def keep_sentence(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """Put back what was said of a field: napoleon takes all before a colon for its type."""
+    if what in ("attribute", "data"):
+        lines[:] = _said.pop(name, None) or _said.setdefault(name, list(lines))
+
+
+_said: dict[str, list[str]] = {}
+
+
+def describe_constant(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """A constant's string stands below it in the private module that defines it: look there."""
+    if lines[:1] and lines[0].startswith("Alias for field number"):
+        lines.clear()  # what Python says of a NamedTuple's field that says nothing itself
+    room, _, constant = name.rpartition(".")
+    if what != "data" or room.removeprefix("blurjax.") not in blurjax._rooms:
+        return
+    for info in pkgutil.iter_modules(getattr(importlib.import_module(room), "__path__", [])):
+        documented = ModuleAnalyzer.for_module(f"{room}.{info.name}").find_attr_docs()
+        if ("", constant) in documented:
+            lines[:] = documented["", constant]
+            return
+    lines.clear()  # only what Python says of its type
+
+
+def check_reference(app: Sphinx, env: BuildEnvironment) -> None:
+    """Every public name of every room is in the reference, or the build fails."""
+    known = env.domains["py"].data["objects"]
+    for full in public_names():
+        if full not in known:
+            logger.warning("%s is public, but not in the reference (docs/api)", full)
+
+
+def public_names() -> list[str]:
+    """What users may import: of every room its `__all__`, or what is defined there."""
+    names = []
+    rooms = [f"blurjax.{room}" for room in blurjax._rooms]
+    for room in ("blurjax", *rooms, "blurjax.nn.grnn", "blurjax.nn.rbm"):
+        module = importlib.import_module(room)
+        defined = [
+            name
+            for name, value in vars(module).items()
+            if not name.startswith("_") and getattr(value, "__module__", None) == room
+        ]
+        for name in getattr(module, "__all__", defined):
+            if not name.startswith("__") and not inspect.ismodule(getattr(module, name)):
+                names.append(f"{room}.{name}")
+    return names
