@@ -5,8 +5,13 @@ stores it: gamma-encoded. Nothing is linearised unless `read` is asked to.
 """
 
 import contextlib
+import ctypes
+import functools
+import logging
 import os
+import stat
 import struct
+import threading
 import uuid
 import warnings
 import zlib
@@ -54,8 +59,9 @@ _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 # Numbers of the TIFF tags (EXIF uses the same for the orientation).
-_BITS, _PHOTOMETRIC, _ORIENTATION, _PROFILE = 258, 262, 274, 34675
+_BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT, _PROFILE = 258, 262, 274, 339, 34675
 _WHITE_IS_ZERO = 0
+_UNSIGNED, _FLOATS = 1, 3
 
 # What of a file's EXIF describes the photograph and not the file: description, maker, model,
 # resolution, program, date, artist, rating, Windows' own texts, copyright, and the two directories
@@ -85,11 +91,16 @@ class ImageError(ValueError):
     """An image or its file cannot be used: what, by which rule, and what to do about it."""
 
 
+class _UnreadTiff(ImageError):
+    """A TIFF that tifffile cannot read."""
+
+
 def read(path: StrPath, *, linear: bool = False) -> np.ndarray:
     """The image in a file, upright, as floats in [0, 1] (host).
 
-    Formats: what Pillow reads, among them PNG, JPEG, TIFF, BMP, WebP and GIF; PNG and TIFF with
-    all bits of 16-bit colour, the latter through tifffile. The first frame of several.
+    Formats: what Pillow reads without running another program (so no PostScript), among them PNG,
+    JPEG, TIFF, BMP, WebP and GIF; PNG and TIFF with all bits of 16-bit colour, the latter through
+    tifffile. The first frame of several.
     Transparency is composited over white. CMYK becomes RGB without a colour profile. EXIF
     orientation is applied.
 
@@ -102,8 +113,9 @@ def read(path: StrPath, *, linear: bool = False) -> np.ndarray:
         float32 in [0, 1]: (H, W) for gray files, (H, W, 3) for colour and palette files.
 
     Raises:
-        ImageError: the file is missing, a folder, empty, not an image, damaged or too large to
-            open safely, or its values are not finite or not in [0, 1] (float files).
+        ImageError: the file is missing, a folder, a pipe or a device, empty, not an image, damaged
+            or too large to open safely, or its values are not finite or not in [0, 1] (float
+            files).
 
     Warns:
         UserWarning: 16-bit colour was read with 8 bits (TIFF in a compression that tifffile cannot
@@ -112,6 +124,8 @@ def read(path: StrPath, *, linear: bool = False) -> np.ndarray:
     path = Path(path)
     with _one_kind_of_error(path):
         pixels, reduced = _decode(path)
+        if pixels.ndim not in (2, 3) or pixels.size == 0:
+            raise ImageError("no pixels; export it again")
     if reduced:
         warnings.warn(
             f"{path}: 16-bit colour was read with 8 bits a channel; "
@@ -129,7 +143,8 @@ def _one_kind_of_error(path: Path) -> Iterator[None]:
     # zlib.error, ...); to the caller it is one and the same error.
     try:
         _check_file(path)
-        yield
+        with _hushed():
+            yield
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
     except UnidentifiedImageError as error:
@@ -142,11 +157,54 @@ def _one_kind_of_error(path: Path) -> Iterator[None]:
             f"{path}: more pixels than are opened safely ({error}); crop the image, or raise "
             "PIL.Image.MAX_IMAGE_PIXELS if you trust it"
         ) from error
+    except MemoryError as error:
+        raise ImageError(
+            f"{path}: there is not enough memory for its pixels; crop the image"
+        ) from error
     except Exception as error:
+        # What the system refuses has a number, and a text that repeats the path.
+        reason = error.strerror if isinstance(error, OSError) else None
         raise ImageError(
             f"{path}: the file is damaged, cut short or cannot be opened "
-            f"({type(error).__name__}: {error}); copy or export it again"
+            f"({reason or f'{type(error).__name__}: {error}'}); "
+            + ("check that you may read it" if reason else "copy or export it again")
         ) from error
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep back what the decoders say on the side, in warnings, in logs and on stderr.
+
+    What they say of a file is what this module says of it in one sentence, or of no interest to
+    who has the pixels (damaged EXIF).
+    """
+    _hush_libraries()
+    _reading.now = True
+    try:
+        # The filters of warnings belong to all threads: what others change meanwhile would be lost.
+        if threading.current_thread() is threading.main_thread():
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", module=r"PIL\b|tifffile\b")
+                yield
+        else:
+            yield
+    finally:
+        _reading.now = False
+
+
+_reading = threading.local()
+
+
+@functools.cache
+def _hush_libraries() -> None:
+    for name in ("PIL.TiffImagePlugin", "tifffile"):
+        logging.getLogger(name).addFilter(lambda record: not getattr(_reading, "now", False))
+    # libtiff prints its errors; Pillow raises its own beside them. Where the library is not to be
+    # found, only that is lost.
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL(Image.core.__file__)
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)
 
 
 def depth(path: StrPath) -> int:
@@ -165,16 +223,14 @@ def depth(path: StrPath) -> int:
     with _one_kind_of_error(path), open(path, "rb") as file:
         head = file.read(26)
         try:
-            with Image.open(file) as image:
+            with _opened(file) as image:
                 deep_gray = image.mode in ("I", "F") or image.mode.startswith("I;16")
                 return 16 if deep_gray or _is_deep_colour(image, head) else 8
         except UnidentifiedImageError:
             if not _is_tiff(head):
                 raise
-            import tifffile
-
-            with tifffile.TiffFile(path) as stored:
-                return 16 if stored.pages.first.bitspersample > 8 else 8
+            with _first_page(path) as page:
+                return 16 if page.bitspersample > 8 else 8
 
 
 def gray(image: ArrayLike) -> np.ndarray:
@@ -309,6 +365,7 @@ def paths(root: StrPath) -> list[Path]:
     """The image files below a folder, or a file itself (host).
 
     Files are told by their extension, in either case; hidden files and folders are passed over.
+    What `read` will refuse is among them, such as a link to nothing, so that it is not missed.
 
     Args:
         root: a folder, searched at all depths, or one file.
@@ -320,15 +377,16 @@ def paths(root: StrPath) -> list[Path]:
         ImageError: `root` is missing, or no image is below it.
     """
     root = Path(root)
-    if root.is_file():
-        return [root]
-    if not root.is_dir():
+    # Not the methods of `Path`, which raise at some names.
+    if not os.path.isdir(root):
+        if os.path.lexists(root):
+            return [root]
         raise ImageError(f"{root}: no such file or folder; check the path")
     found = {
         path.relative_to(root).as_posix(): path
         for path in root.rglob("*")
         if path.suffix.lower() in _EXTENSIONS
-        and path.is_file()
+        and not os.path.isdir(path)
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
     }
     if not found:
@@ -457,19 +515,16 @@ def _description(path: Path, shape: tuple[int, ...]) -> tuple[bytes, bytes]:
     with _one_kind_of_error(path), open(path, "rb") as file:
         head = file.read(26)
         try:
-            with Image.open(file) as image:
+            with _opened(file) as image:
                 profile = image.info.get("icc_profile") or b""
                 # Damaged EXIF is no reason to lose the image.
-                with contextlib.suppress(Exception), warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
+                with contextlib.suppress(Exception):
                     exif = _exif_of(image, shape)
         except UnidentifiedImageError:
             if not _is_tiff(head):
                 raise
-            import tifffile
-
-            with tifffile.TiffFile(path) as stored:
-                profile = bytes(stored.pages.first.tags.valueof(_PROFILE, b""))
+            with _first_page(path) as page:
+                profile = bytes(page.tags.valueof(_PROFILE, b""))
     # An ICC profile names the colours that it is for.
     fits = profile[16:20] == (b"RGB " if len(shape) == 3 else b"GRAY")
     return exif, profile if fits else b""
@@ -604,12 +659,32 @@ def _check_psf_values(values: np.ndarray) -> None:
 
 
 def _check_file(path: Path) -> None:
-    if path.is_dir():
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if os.path.islink(path):
+            raise ImageError("a link to what is not there; copy the file itself") from error
+        raise ImageError("no such file; check the path") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"cannot be opened ({reason}); check the path") from error
+    if stat.S_ISDIR(found.st_mode):
         raise ImageError("a folder, not an image; list its files with images.paths")
-    if not path.exists():
-        raise ImageError("no such file; check the path")
-    if path.is_file() and path.stat().st_size == 0:
+    if not stat.S_ISREG(found.st_mode):
+        # Opening a pipe would wait for somebody to write into it, maybe for ever.
+        raise ImageError("a pipe or a device, not a file; save the image to a file first")
+    if found.st_size == 0:
         raise ImageError("the file is empty; copy or export it again")
+
+
+def _opened(file: BinaryIO | Path) -> ImageFile.ImageFile:
+    """`Image.open`, of what is safe to load."""
+    image = Image.open(file)
+    if image.format == "EPS":
+        # Pillow would hand it to Ghostscript.
+        image.close()
+        raise ImageError("a PostScript program, not pixels; export it as PNG")
+    return image
 
 
 def _decode(path: Path) -> tuple[np.ndarray, bool]:
@@ -619,7 +694,7 @@ def _decode(path: Path) -> tuple[np.ndarray, bool]:
     with open(path, "rb") as file:
         head = file.read(26)
         try:
-            with Image.open(file) as image:
+            with _opened(file) as image:
                 deep = _is_deep_colour(image, head)
                 if deep and image.format == "PNG":
                     pixels = _read_deep_png(path, image)
@@ -636,11 +711,9 @@ def _decode(path: Path) -> tuple[np.ndarray, bool]:
             return _read_with_tifffile(path), False
     try:
         return _read_with_tifffile(path), False
-    except ImageError:
-        raise
-    except Exception:
+    except _UnreadTiff:
         # Some compressions need a package that is not required here; eight bits beat none.
-        with open(path, "rb") as file, Image.open(file) as image:
+        with open(path, "rb") as file, _opened(file) as image:
             return _pixels(image), True
 
 
@@ -666,7 +739,7 @@ def _read_deep_png(path: Path, image: ImageFile.ImageFile) -> np.ndarray | None:
         return None
     halves = []
     for layout in _BOTH_BYTES.get(str(image.tile[0].args), ()):
-        with Image.open(path) as half:
+        with _opened(path) as half:
             half.tile = [half.tile[0]._replace(args=layout)]
             halves.append(np.asarray(half))
     if not halves:
@@ -691,6 +764,9 @@ def _pixels(image: Image.Image) -> np.ndarray:
     image.load()
     if min(image.size) == 0:
         raise ImageError(f"no pixels, {image.size}; export it again")
+    kinds = getattr(image, "tag_v2", {}).get(_SAMPLE_FORMAT, ())
+    if not set(kinds) <= {_UNSIGNED, _FLOATS}:
+        raise ImageError("signed pixels have no defined white; save it with 8 or 16 bits, unsigned")
     # After `load`, because Pillow itself turns TIFF upright there and then clears the tag.
     orientation = _exif_orientation(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
@@ -755,14 +831,28 @@ def _unit_floats(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _read_with_tifffile(path: Path) -> np.ndarray:
+@contextlib.contextmanager
+def _first_page(path: Path) -> Iterator[Any]:
     """The first page of a TIFF that Pillow does not know, such as 16-bit colour."""
     import tifffile
 
-    with tifffile.TiffFile(path) as file:
-        page = file.pages.first
+    try:
+        with tifffile.TiffFile(path) as file:
+            yield file.pages.first
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:
+        # Of no use to others: the lack of a package for the compression that damage asks for.
+        raise _UnreadTiff(
+            "a TIFF that is damaged, cut short or of an uncommon kind; save it again, uncompressed"
+        ) from error
+
+
+def _read_with_tifffile(path: Path) -> np.ndarray:
+    with _first_page(path) as page:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or np.inf)
-        if page.imagewidth * page.imagelength > limit:
+        # Up to four channels, as Pillow has.
+        if page.imagewidth * page.imagelength > limit or page.size > 4 * limit:
             raise ImageError("more pixels than are opened safely; crop the image")
         values = page.asarray()
         photometric, axes = int(page.photometric), page.axes
