@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -23,6 +23,8 @@ _EVERY = {
     "deadline": None,
     "database": None,
     "suppress_health_check": list(HealthCheck),
+    # Not `explain`, which takes long and tells little of what is compiled.
+    "phases": (Phase.explicit, Phase.generate, Phase.shrink),
 }
 settings.register_profile("fast", max_examples=8, **_EVERY)
 settings.register_profile("thorough", max_examples=60, **_EVERY)
