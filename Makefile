@@ -8,13 +8,14 @@ TESTS ?=
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-all lint types doctest check clean
+.PHONY: help demo test test-all lint types doctest docs check clean
 
 help:
 	@echo "make demo      set up, then analyse real photographs into demo/"
 	@echo "make test      set up, then run the fast tests"
 	@echo "make test-all  the slow and training tests too"
-	@echo "make check     lint, types, doctests and fast tests: what CI runs"
+	@echo "make docs      the documentation site, in build/docs; runs the examples of its pages"
+	@echo "make check     lint, types, doctests, documentation and fast tests: what CI runs"
 	@echo "PYTHON=python3.13 chooses the interpreter (now $(PYTHON), $(VERSION))"
 
 $(READY): pyproject.toml constraints.txt
@@ -45,7 +46,14 @@ types: $(READY)
 doctest: $(READY)
 	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest -n auto --dist loadfile --doctest-modules blurjax
 
-check: lint types doctest test
+# A warning is an error: a link that leads nowhere, a public name that the reference lacks.
+docs: $(READY)
+	$(BIN)/python -m sphinx -q -W --keep-going -b html -d build/doctrees docs build/docs
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 \
+	  $(BIN)/python -m sphinx -q -W --keep-going -b doctest -d build/doctrees docs build/doctest
+	@echo "The site is build/docs/index.html"
+
+check: lint types doctest docs test
 
 clean:
 	rm -rf .venv-* build dist demo .pytest_cache .mypy_cache .ruff_cache

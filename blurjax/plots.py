@@ -29,6 +29,7 @@ from blurjax._analyze import (
     sigma_phrase,
     size_phrase,
 )
+from blurjax._deblur import Preview
 from blurjax._typing import ArrayLike
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ __all__ = [
     "Blur",
     "Deblurred",
     "Selected",
+    "Shortfall",
     "analysis",
     "comparison",
     "confusion",
@@ -54,6 +56,7 @@ __all__ = [
     "save",
     "sharpness_overlay",
     "sharpness_sheet",
+    "shortfall_sheet",
     "sigma_bias",
     "sigma_maps",
     "sigma_overlay",
@@ -102,7 +105,11 @@ class Blur(NamedTuple):
 
 
 def analysis(
-    image: ArrayLike, analysis: Analysis, *, title: str = ""
+    image: ArrayLike,
+    analysis: Analysis,
+    *,
+    preview: Preview | None = None,
+    title: str = "",
 ) -> "matplotlib.figure.Figure":
     """An image and what `blurjax.analyze` says about it (host).
 
@@ -110,11 +117,13 @@ def analysis(
     in which a kernel is estimated best, if there is one, and what is sharp in it, outlined, the
     rest dimmed. Below the sigma map over it, uncoloured where it is not known; the probability of
     each answer; the estimated PSF or the reason why there is none; and a box as wide and high as
-    the kernel is if motion made it, in the band in which its edges may lie.
+    the kernel is if motion made it, in the band in which its edges may lie. With a preview, at the
+    bottom, a part of the image before and after deblurring, with the kernel.
 
     Args:
         image: (H, W) or (H, W, 3), in [0, 1].
         analysis: what `blurjax.analyze` returned for it.
+        preview: a part of it, deblurred.
         title: above the image; a file's name, say.
 
     Returns:
@@ -122,8 +131,9 @@ def analysis(
     """
     image, estimate = np.asarray(image), analysis.blur_type
     height, width = image.shape[:2]
-    figure = _figure(13, 0.8 + 2 * min(max(1 + 5.2 * height / width, 4.4), 5.4))
-    grid = figure.add_gridspec(2, 2)
+    rows = 2 if preview is None else 3
+    figure = _figure(13, 0.8 + rows * min(max(1 + 5.2 * height / width, 4.4), 5.4))
+    grid = figure.add_gridspec(rows, 2)
     axes = figure.add_subplot(grid[0, 0])
     _draw_votes(figure, axes, image, estimate, title)
     _draw_region(axes, width, analysis.region)
@@ -154,6 +164,9 @@ def analysis(
         reason = f"Blur type unknown:\n{estimate.status}"
         _draw_text(figure.add_subplot(right[0, :]), reason, width=34)
     _draw_kernel_size(figure.add_subplot(right[1, int(known) :]), analysis.kernel_size)
+    if preview is not None:
+        before, after = (figure.add_subplot(grid[2, column]) for column in (0, 1))
+        _draw_preview(before, after, preview)
     return figure
 
 
@@ -783,6 +796,29 @@ def _draw_kernel_size(axes: "matplotlib.axes.Axes", estimate: kernel_size.Estima
     axes.locator_params(integer=True, nbins=5)
     axes.set_title(
         f"Motion kernel: {size_phrase(estimate)}\n{interval_phrase(estimate)} px", fontsize=9
+    )
+
+
+def _draw_preview(
+    before: "matplotlib.axes.Axes", after: "matplotlib.axes.Axes", preview: Preview
+) -> None:
+    """A part of an image, and what deblurring makes of it or why it does nothing."""
+    top, left, height, width = preview.box
+    _draw_image(before, preview.before)
+    before.set_title(f"{width} x {height} px at row {top}, column {left}, as it is", fontsize=11)
+    if preview.status != "ok":
+        _draw_text(after, f"Not deblurred:\n{preview.status}", width=34)
+        return
+    _draw_image(after, preview.after)
+    after.set_title(f"deblurred ({preview.path})", fontsize=11, parse_math=False)
+    inset = after.inset_axes((0.02, 0.74, 0.24, 0.24))
+    inset.imshow(preview.kernel, cmap="gray", vmin=0, interpolation="nearest")
+    inset.set(xticks=[], yticks=[])
+    inset.set_xlabel(
+        f"kernel, {len(preview.kernel)} px",
+        fontsize=8,
+        labelpad=2,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
     )
 
 
@@ -1718,3 +1754,137 @@ def _draw_boxes(
                 **styles[name],
             )
         )
+
+
+class Shortfall(NamedTuple):
+    """One case of `shortfall_sheet`: what was true, and what a system answered."""
+
+    condition: str
+    image: ArrayLike
+    """(H, W) in [0, 1], as the system saw it, or a part of that."""
+    truth: str
+    """In words, with units; likewise the answer."""
+    answer: str
+    probabilities: ArrayLike | None = None
+    """Of each of `blur_type.ANSWERS`, where these are the answer."""
+    map: ArrayLike | None = None
+    """(H, W), where the answer is a map; NaN where it is not known."""
+    unit: str = ""
+    """What the map's colours say, and their largest value."""
+    high: float = 1.0
+    kernels: Mapping[str, ArrayLike] = MappingProxyType({})
+    """Kernels (k, k) by name, the true one first."""
+    sizes: Mapping[str, Sequence[float]] = MappingProxyType({})
+    """Height and width in pixels by name, the true one first: boxes about the first kernel."""
+    boxes: Mapping[str, Sequence[float]] = MappingProxyType({})
+    """Windows on the image, row, column, height and width, by the name of their kernel."""
+
+
+def shortfall_sheet(cases: Sequence[Shortfall], *, title: str = "") -> "matplotlib.figure.Figure":
+    """Cases in which a system answers badly, the truth and the answer below each (host).
+
+    Args:
+        cases: at least one.
+        title: above them all.
+
+    Returns:
+        The figure: a column for each case; the photograph, below it the answer as probabilities, as
+        a map or as kernels, and below that true and answered in words.
+
+    Raises:
+        ValueError: no case, or one without probabilities, map and kernels.
+    """
+    if not cases or not all(
+        case.kernels or case.map is not None or case.probabilities is not None for case in cases
+    ):
+        raise ValueError(
+            f"{len(cases)} cases; pass at least one, each with probabilities, a map or kernels"
+        )
+    figure = _figure(2.8 * len(cases) + 0.4, 5.8)
+    grid = figure.add_gridspec(2, len(cases), height_ratios=(1.1, 1))
+    for place, case in enumerate(cases):
+        picture = np.asarray(case.image, np.float32)
+        axes = figure.add_subplot(grid[0, place])
+        _draw_image(axes, picture)
+        styles = {
+            name: {"edgecolor": line["color"], "linestyle": line["linestyle"]}
+            for name, line in zip(case.boxes, map(_line, range(len(case.boxes))), strict=True)
+        }
+        _draw_boxes(axes, case.boxes, styles)
+        axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
+        height, width = picture.shape
+        axes.set_title(
+            f"{_filled(case.condition, 40)}\n{width} x {height} px", fontsize=9, parse_math=False
+        )
+        below = figure.add_subfigure(grid[1, place])
+        below.supxlabel(
+            f"{_filled(f'true: {case.truth}', 48)}\n{_filled(f'answered: {case.answer}', 48)}",
+            fontsize=8,
+            parse_math=False,
+        )
+        _draw_shortfall(below, case, styles)
+    count = f"n = {len(cases)} case{'s' if len(cases) > 1 else ''}, chosen for failing"
+    figure.suptitle(f"{title}\n{count}".strip(), fontsize=11, parse_math=False)
+    return figure
+
+
+def _draw_shortfall(
+    figure: "matplotlib.figure.SubFigure",
+    case: Shortfall,
+    styles: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """The answer of one case."""
+    if case.probabilities is not None:
+        axes = figure.subplots()
+        shares = np.asarray(case.probabilities, float)
+        bars = axes.barh(list(_ANSWER_COLOURS), 100 * shares, color=list(_ANSWER_COLOURS.values()))
+        axes.bar_label(bars, [percent(share) for share in shares], padding=3, fontsize=7)
+        axes.set(xlim=(0, 130), xticks=range(0, 101, 50))
+        axes.set_xlabel("probability (%)", fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.invert_yaxis()
+        axes.spines[["top", "right"]].set_visible(False)
+    elif case.map is not None:
+        axes = figure.subplots()
+        values = np.asarray(case.map, np.float32)
+        beyond = "max" if np.any(values > case.high) else "neither"
+        _draw_map(figure, axes, values, "viridis", (0, case.high), case.unit, beyond=beyond)
+        axes.set(xticks=[], yticks=[], xlabel="", facecolor="#cccccc")
+    else:
+        kernels = {name: np.asarray(kernel) for name, kernel in case.kernels.items()}
+        span = math.ceil(
+            max(
+                *(kernel.shape[-1] for kernel in kernels.values()),
+                *(1.1 * side for size in case.sizes.values() for side in size),
+            )
+        )
+        panels = figure.subplots(1, len(kernels), squeeze=False)[0]
+        for axes, (name, kernel) in zip(panels, kernels.items(), strict=True):
+            _draw_kernel(axes, kernel, span)
+            axes.set_title(name, fontsize=8, parse_math=False)
+            axes.set_xlabel("column (px)", fontsize=7)
+            axes.tick_params(labelleft=axes is panels[0])
+            for spine in axes.spines.values() if name in styles else ():
+                spine.set(linewidth=2, **styles[name])
+        _draw_sizes(panels[0], case.sizes)
+
+
+def _draw_sizes(axes: "matplotlib.axes.Axes", sizes: Mapping[str, Sequence[float]]) -> None:
+    """Boxes (height, width) about the middle, the first solid, the others dashed."""
+    from matplotlib.patches import Rectangle
+
+    for index, (name, (height, width)) in enumerate(sizes.items()):
+        axes.add_patch(
+            Rectangle(
+                (-width / 2, -height / 2),
+                width,
+                height,
+                fill=False,
+                linewidth=1.8,
+                edgecolor=_LINE_COLOURS[4 + min(index, 1)],
+                linestyle="-" if index == 0 else "--",
+                label=name,
+            )
+        )
+    if sizes:
+        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)

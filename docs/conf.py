@@ -63,6 +63,25 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", keep_sentence, priority=450)
     app.connect("autodoc-process-docstring", keep_sentence, priority=600)
     app.connect("env-check-consistency", check_reference)
+    app.connect("source-read", link_pages)
+
+
+# Documents outside this folder that pages link to, as a code host wants it, and what shows them here.
+PAGES = {
+    "benchmarks/forward.md": "speed.md",
+    "benchmarks/learners.md": "speed.md",
+    "benchmarks/training.md": "speed.md",
+    "blurjax/weights/README.md": "weights.md",
+    "CHANGELOG.md": "changelog.md",
+    "README.md": "index.md",
+}
+
+
+def link_pages(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Links to documents outside this folder become links to the pages that show them."""
+    up = "../" * docname.count("/")
+    for file, page in PAGES.items():
+        source[0] = source[0].replace(f"](../{up}{file}", f"]({up}{page}")
 
 
 def move_fields(
