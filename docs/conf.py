@@ -66,7 +66,7 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", link_pages)
 
 
-# Documents outside this folder that pages link to, as a code host wants it, and what shows them here.
+# Documents outside this folder that pages link to, as code hosts want it, and what shows them here.
 PAGES = {
     "benchmarks/forward.md": "speed.md",
     "benchmarks/learners.md": "speed.md",

@@ -50,6 +50,7 @@ def test_the_examples_are_those_documented():
         "region",
         "sharpness",
         "varying_ramp",
+        "where_they_fail",
     ]
 
 
@@ -144,6 +145,28 @@ def test_the_best_windows_agree_on_a_known_shake(tmp_path, capsys):
         assert f": {value:.2f}\n" in said
     assert f"{scored.score_map.size} windows" in said and "region.png" in said
     assert_is_picture(tmp_path / "region.png", width=1000)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("float32")
+def test_what_is_said_to_fail_does(tmp_path, capsys):
+    found = load("where_they_fail").main(tmp_path)
+    said = capsys.readouterr().out
+    assert list(found) == ["blur_type", "sigma_map", "sharpness", "kernel_size", "region"]
+    for system, cases in found.items():
+        assert len(cases) == 3
+        for case in cases:
+            assert f"{case.condition}: true {case.truth}; answered {case.answer}" in said
+        assert_is_picture(tmp_path / f"where_{system}_fails.png", width=900)
+    labels = [int(np.argmax(case.probabilities)) for case in found["blur_type"]]
+    assert labels == [0, 1, 0]  # neither of two blurs, no straight motion, and no Gaussian
+    medians = [np.nanmedian(case.map) for case in found["sigma_map"]]
+    assert np.all(np.array(medians) < (1.0, 2.5, 0.5))
+    moved, enlarged, noisy = (np.mean(case.map > 0.5) for case in found["sharpness"])
+    assert moved > 0.2 and enlarged < 0.5 and noisy > 0.9
+    for case in found["kernel_size"]:
+        off = np.subtract(case.sizes["answered"], case.sizes["true"])
+        assert np.abs(off).max() > 4
 
 
 @pytest.mark.slow

@@ -627,6 +627,39 @@ def test_window_sheet_shows_the_scores_of_a_grid():
     assert not refused.axes[0].collections and "about each dot" not in words(refused)
 
 
+def test_shortfall_sheet_shows_truth_and_answer():
+    image = np.linspace(0, 1, 40 * 60, dtype=np.float32).reshape(40, 60)
+    unknown = np.where(image < 0.5, np.nan, 2.0).astype(np.float32)
+    cases = [
+        plots.Shortfall(
+            "two blurs", image, "no dominant blur", "motion", probabilities=[0.1, 0.9, 0, 0, 0]
+        ),
+        plots.Shortfall(
+            "moved", image, "30 px", "0.5 px", map=unknown, unit="sigma (px)", high=3.0
+        ),
+        plots.Shortfall(
+            "faint ends",
+            image,
+            "width 7 px",
+            "width 3 px",
+            kernels={"true": np.eye(7) / 7, "beside": np.eye(7)[::-1] / 7},
+            sizes={"true": (7, 7), "answered": (9, 3)},
+            boxes={"beside": (3, 4, 20, 20)},
+        ),
+    ]
+    figure = plots.shortfall_sheet(cases, title="Where it fails")
+    written = words(figure)
+    for case in cases:
+        for said in (case.condition, f"true: {case.truth}", f"answered: {case.answer}"):
+            assert said in written
+    assert "n = 3 cases" in written and "60 x 40 px" in written and "sigma (px)" in written
+    assert "90 %" in written and "beside" in written
+    with pytest.raises(ValueError, match="0 cases"):
+        plots.shortfall_sheet([])
+    with pytest.raises(ValueError, match="each with probabilities, a map or kernels"):
+        plots.shortfall_sheet([plots.Shortfall("c", image, "t", "a")])
+
+
 def test_device_arrays_are_drawn_too():
     patches = jnp.zeros((2, 32, 32), jnp.bfloat16)
     assert "n = 2" in words(plots.gallery(patches, ["a", "b"]))
