@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from blurjax._numerics import absolute
 from blurjax._typing import Array, Kernels, Scalars
 from blurjax.psf._bessel import airy_shares
-from blurjax.psf._grid import check_parameter, check_size, normalise
+from blurjax.psf._grid import check_parameter, check_size, in_single, normalise, within_reach
 from blurjax.psf._quadrature import integrate_radial
 
 # The first zero of J_1: the first dark ring.
@@ -53,9 +53,11 @@ def airy(radius: Scalars, *, size: int) -> Kernels:
     return _airy(check_parameter("radius", radius, non_negative=True), size)
 
 
+@in_single
 @functools.partial(jax.jit, static_argnames="size")
 def _airy(radius: Array, size: int) -> Array:
-    scale = _FIRST_ZERO / jnp.maximum(absolute(radius), _DELTA)[..., None, None, None]
+    radius = within_reach(jnp.maximum(absolute(radius), _DELTA), size)
+    scale = _FIRST_ZERO / radius[..., None, None, None]
 
     def shares(r: Array) -> tuple[Array, Array]:
         return airy_shares(scale * r.reshape((1,) * (scale.ndim - 3) + r.shape))

@@ -9,7 +9,14 @@ from jax import lax
 
 from blurjax._numerics import absolute, safe_sqrt
 from blurjax._typing import Array, Kernels, Scalars
-from blurjax.psf._grid import check_parameter, check_size, normalise, warn_truncated
+from blurjax.psf._grid import (
+    check_parameter,
+    check_size,
+    in_single,
+    normalise,
+    warn_truncated,
+    within_reach,
+)
 
 # Any radius up to 1/2 lies inside the central pixel: the same kernel, and no 0 / 0.
 _DELTA = 0.25
@@ -59,9 +66,10 @@ def defocus(radius: Scalars, *, size: int) -> Kernels:
     return kernel
 
 
+@in_single
 @functools.partial(jax.jit, static_argnames="size")
 def _defocus(radius: Array, size: int) -> tuple[Array, Array]:
-    radius = jnp.maximum(absolute(radius), _DELTA)[..., None, None]
+    radius = within_reach(jnp.maximum(absolute(radius), _DELTA), size)[..., None, None]
     # The barrier keeps XLA from computing the quadrant anew for each of the four.
     quadrant = lax.optimization_barrier(_quadrant_area(radius, size))
     mirrored = jnp.abs(jnp.arange(size) - size // 2)

@@ -8,7 +8,15 @@ import jax.numpy as jnp
 
 from blurjax._numerics import absolute
 from blurjax._typing import Array, Kernels, Scalars
-from blurjax.psf._grid import check_parameter, check_size, normalise, offsets, warn_truncated
+from blurjax.psf._grid import (
+    check_parameter,
+    check_size,
+    in_single,
+    normalise,
+    offsets,
+    warn_truncated,
+    within_reach,
+)
 from blurjax.psf._parameters import check_parameters
 from blurjax.psf._quadrature import gauss_legendre
 
@@ -105,9 +113,10 @@ def gaussian(
     return kernel
 
 
+@in_single
 @functools.partial(jax.jit, static_argnames=("size", "sampling"))
 def _gaussian(sigma: Array, radius: Array | None, size: int, sampling: str) -> tuple[Array, Array]:
-    sigma = jnp.maximum(absolute(sigma), _DELTA)[..., None]
+    sigma = within_reach(jnp.maximum(absolute(sigma), _DELTA), size)[..., None]
     # The profile is even: only |i| is evaluated, where erfc keeps its relative accuracy.
     distance = jnp.broadcast_to(jnp.abs(offsets(size, sigma.dtype)), (*sigma.shape[:-1], size))
     if sampling == "area":
@@ -125,12 +134,14 @@ def _gaussian(sigma: Array, radius: Array | None, size: int, sampling: str) -> t
     return profile[..., :, None] * profile[..., None, :], lost
 
 
+@in_single
 @functools.partial(jax.jit, static_argnames=("size", "sampling"))
 def _anisotropic(
     sigma: Array, angle: Array, ratio: Array, radius: Array | None, size: int, sampling: str
 ) -> tuple[Array, Array]:
-    along = jnp.maximum(absolute(sigma), _DELTA)
-    across = jnp.maximum(absolute(sigma * ratio), _DELTA)
+    along, across = (
+        within_reach(jnp.maximum(absolute(s), _DELTA), size) for s in (sigma, sigma * ratio)
+    )
     cosine, sine = jnp.cos(angle), jnp.sin(angle)
     by_column = (along * cosine) ** 2 + (across * sine) ** 2
     by_row = (along * sine) ** 2 + (across * cosine) ** 2

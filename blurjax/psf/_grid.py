@@ -1,11 +1,16 @@
 """What every kernel shares: its pixel grid, its checks and its normalisation."""
 
+import functools
+import math
 import warnings
+from collections.abc import Callable
+from typing import TypeVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from blurjax._numerics import as_float, concrete
+from blurjax._numerics import as_float, concrete, working_dtype
 from blurjax._typing import Array, ArrayLike
 
 # A kernel that loses more than this share of its mass to `size` says so.
@@ -50,6 +55,35 @@ def warn_truncated(kernel_name: str, lost: ArrayLike, size: int) -> None:
                 f"rescaled to sum 1); psf.support({kernel_name!r}, ...) gives a size that holds it",
                 stacklevel=3,
             )
+
+
+def within_reach(length: Array, size: int) -> Array:
+    """A length, held below where a kernel of that size cannot tell it from infinity.
+
+    Far above, squares overflow and differences of nearly equal numbers vanish: 0 / 0 follows.
+    """
+    return jnp.minimum(length, size / math.sqrt(jnp.finfo(length.dtype).eps))
+
+
+F = TypeVar("F", bound=Callable)
+
+
+def in_single(kernel_of: F) -> F:
+    """Let a kernel of parameters in half precision be computed in float32, and rounded then.
+
+    For functions of arrays and static values that return a kernel, or that and what it lost.
+    """
+
+    @functools.wraps(kernel_of)
+    def wider(*values: object) -> object:
+        dtype = jnp.result_type(values[0])
+        wide = working_dtype(dtype)
+        if wide == dtype:
+            return kernel_of(*values)
+        found = kernel_of(*(v.astype(wide) if isinstance(v, jax.Array) else v for v in values))
+        return jax.tree.map(lambda x: x.astype(dtype), found)
+
+    return wider  # type: ignore[return-value]
 
 
 def normalise(kernel: Array) -> Array:

@@ -7,11 +7,13 @@ import jax.numpy as jnp
 
 from blurjax._numerics import absolute
 from blurjax._typing import Array, Kernels, Scalars
-from blurjax.psf._grid import check_size, normalise
+from blurjax.psf._grid import check_size, in_single, normalise
 from blurjax.psf._parameters import check_parameters
 from blurjax.psf._quadrature import integrate_radial
 
 _DELTA = 1e-6
+# Above this the kernel is flat, and in float32 the fourth power soon overflows.
+_WIDEST = 1e8
 # Below this exponent the profile has no finite mass left to speak of.
 _SLOWEST = 1.001
 
@@ -58,9 +60,10 @@ def moffat(width: Scalars, exponent: Scalars, *, size: int) -> Kernels:
     return _moffat(width, exponent, size)
 
 
+@in_single
 @functools.partial(jax.jit, static_argnames="size")
 def _moffat(width: Array, exponent: Array, size: int) -> Array:
-    width = jnp.maximum(absolute(width), _DELTA)[..., None, None, None]
+    width = jnp.clip(absolute(width), _DELTA, _WIDEST)[..., None, None, None]
     exponent = jnp.maximum(exponent, _SLOWEST)[..., None, None, None]
 
     def shares(r: Array) -> tuple[Array, Array]:

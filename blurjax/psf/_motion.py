@@ -7,7 +7,14 @@ import jax.numpy as jnp
 
 from blurjax._numerics import absolute, safe_sqrt
 from blurjax._typing import Array, Kernels, Scalars
-from blurjax.psf._grid import check_size, normalise, offsets, warn_truncated
+from blurjax.psf._grid import (
+    check_size,
+    in_single,
+    normalise,
+    offsets,
+    warn_truncated,
+    within_reach,
+)
 from blurjax.psf._parameters import check_parameters
 
 
@@ -76,15 +83,18 @@ def motion(length: Scalars, angle: Scalars, *, size: int, sampling: str = "area"
     return kernel
 
 
+@in_single
 @functools.partial(jax.jit, static_argnames="size")
 def _motion(length: Array, angle: Array, size: int) -> tuple[Array, Array]:
-    kernel = _segment(absolute(length), angle, size)
+    kernel = _segment(within_reach(absolute(length), size), angle, size)
     return normalise(kernel), 1 - jnp.sum(kernel, axis=(-2, -1))
 
 
+@in_single
 @functools.partial(jax.jit, static_argnames="size")
 def _by_points(length: Array, angle: Array, size: int) -> tuple[Array, Array]:
-    half = (jnp.maximum(absolute(length), 1) - 1)[..., None, None] / 2
+    length = within_reach(absolute(length), size)
+    half = (jnp.maximum(length, 1) - 1)[..., None, None] / 2
     cosine, sine = (t[..., None, None] for t in _direction(angle))
     lead = (1,) * length.ndim
     position = offsets(size, length.dtype)
@@ -167,7 +177,9 @@ def _segment(length: Array, angle: Array, size: int) -> Array:
     middle, half, weight, vx, rx, vy, ry = _halves(length, angle, size)
     # int (a + b u)(c + d u) du = 2 h [(a + b m)(c + d m) + b d h^2 / 3].
     at_middle = (vx + rx * middle) * (vy + ry * middle)
-    return jnp.sum(2 * half * weight * (at_middle + rx * ry * half**2 / 3), axis=_QUADRANTS)
+    kernel = jnp.sum(2 * half * weight * (at_middle + rx * ry * half**2 / 3), axis=_QUADRANTS)
+    # Rounding leaves less than nothing here and there.
+    return jnp.maximum(kernel, 0)
 
 
 @_segment.defjvp

@@ -9,7 +9,14 @@ import numpy as np
 
 from blurjax._numerics import absolute
 from blurjax._typing import Array, Kernels, Scalars
-from blurjax.psf._grid import check_size, normalise, offsets, warn_truncated
+from blurjax.psf._grid import (
+    check_size,
+    in_single,
+    normalise,
+    offsets,
+    warn_truncated,
+    within_reach,
+)
 from blurjax.psf._parameters import check_parameters
 
 # Any polygon of radius up to 1/2 lies inside the central pixel.
@@ -75,9 +82,10 @@ def polygon(radius: Scalars, *, size: int, blades: int = 6, rotation: Scalars = 
     return kernel
 
 
+@in_single
 @functools.partial(jax.jit, static_argnames=("size", "blades"))
 def _polygon(radius: Array, rotation: Array, size: int, blades: int) -> tuple[Array, Array]:
-    radius = jnp.maximum(absolute(radius), _DELTA)
+    radius = within_reach(jnp.maximum(absolute(radius), _DELTA), size)
     area = _area(radius, rotation, size, blades)
     whole = blades / 2 * math.sin(2 * math.pi / blades) * radius**2
     return normalise(area), 1 - jnp.sum(area, axis=(-2, -1)) / whole

@@ -63,7 +63,7 @@ def _gaussian(
     sigma: Array, ratio: Array, angle: Array, u: Array, v: Array, footprint: bool
 ) -> Array:
     along, across = _rotated(u, v, angle)
-    value = jnp.exp(-2 * jnp.pi**2 * sigma**2 * (along**2 + (ratio * across) ** 2))
+    value = jnp.exp(-2 * jnp.pi**2 * ((sigma * along) ** 2 + (sigma * (ratio * across)) ** 2))
     return value * _box(u, v) if footprint else value
 
 
@@ -105,7 +105,7 @@ def motion_transfer(
 @functools.partial(jax.jit, static_argnames="footprint")
 def _motion(length: Array, angle: Array, u: Array, v: Array, footprint: bool) -> Array:
     along, _ = _rotated(u, v, angle)
-    value = jnp.sinc(length * along)
+    value = _sinc(length * along)
     return value * _box(u, v) ** 2 if footprint else value
 
 
@@ -226,4 +226,15 @@ def _rotated(u: Array, v: Array, angle: Array) -> tuple[Array, Array]:
 
 
 def _box(u: Array, v: Array) -> Array:
-    return jnp.sinc(u) * jnp.sinc(v)
+    return _sinc(u) * _sinc(v)
+
+
+def _sinc(x: Array) -> Array:
+    """sin(pi x) / (pi x) with finite derivatives everywhere.
+
+    Those of `jnp.sinc` are infinite where the square of x underflows.
+    """
+    small = jnp.abs(x) < 1e-3
+    square = jnp.where(small, jnp.pi * x, 0) ** 2
+    turns = jnp.pi * jnp.where(small, 1, x)
+    return jnp.where(small, 1 - square / 6 + square**2 / 120, jnp.sin(turns) / turns)
