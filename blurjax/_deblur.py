@@ -12,7 +12,7 @@ import numpy as np
 from blurjax import blur_type, deconvolution, features, images, kernel_size
 from blurjax import psf as kernels
 from blurjax import region as regions
-from blurjax._analyze import blur_phrase
+from blurjax._analyze import Analysis, blur_phrase
 from blurjax.deconvolution._noise import weight_for_noise
 
 # What the kernel is estimated from: the part of the image with the most varied gradients. More
@@ -33,6 +33,10 @@ _UNSURE = 1.5
 # Above this share of pixels at white, white is left out of the data.
 _WHITE, _CLIPPED = 0.995, 5e-4
 _TILE, _OVERLAP = 1024, 128
+# Of previews: the side of what is shown of larger images, so that with what is seen through the
+# kernel it is one tile; and the kernels they look for, few because each is compiled.
+_SHOWN, _BEYOND = 832, 96
+_PREVIEWED = (15, 31)
 # See `weight_for_noise`: what was best on photographs of the training tenths with the true kernel.
 _WEIGHTS = {"hyper_laplacian": 0.3, "total_variation": 0.54, "wiener": 8.0}
 # What an estimated kernel leaves unexplained is like so much noise (likewise, with such kernels).
@@ -170,6 +174,143 @@ def deblur(
         "ok",
         found.boxes,
     )
+
+
+class Preview(NamedTuple):
+    """A part of a photograph, before and after a quick attempt to undo its blur."""
+
+    before: np.ndarray
+    """(h, w) or (h, w, 3) float32 in [0, 1]."""
+    after: np.ndarray
+    """Likewise; `before` itself where nothing was done."""
+    box: Box
+    """Row, column, height and width of that part."""
+    kernel: np.ndarray
+    """As of `Deblurred`."""
+    path: str
+    """Likewise."""
+    confidence: float
+    """Likewise; NaN where one search found the kernel, which has no other to agree with."""
+    status: str
+    """"ok", or one sentence that says why nothing was done."""
+
+
+def preview(image: np.ndarray | jax.Array, analysis: Analysis) -> Preview:
+    """What deblurring would make of an image, as quickly as can be (host).
+
+    Of a blur whose type is known the kernel has its parameters; else it is what one search finds
+    in the best window, in a box of 15 or 31 px; larger kernels are looked for in twice the window
+    at half its size. One pass of total variation restores the part
+    about that window, 832 pixels of each side that has more than 1024. `deblur` looks longer, and
+    at all of it.
+
+    Args:
+        image: as for `deblur`.
+        analysis: what `blurjax.analyze` says of it.
+
+    Returns:
+        `Preview`.
+
+    Raises:
+        ValueError: an array of another shape, with values that are not finite or out of range.
+
+    Source: our choice.
+    """
+    # Of a large image only what is needed is copied.
+    image = np.asarray(image)
+    shape = image.shape[:2]
+    box = _shown(shape, analysis)
+    before = _as_floats(_cut(image, box))
+    found = _quick(image, analysis)
+    if isinstance(found, str):
+        return Preview(
+            before, before, box, np.ones((1, 1), np.float32), "nothing to undo", 0.0, found
+        )
+    # What lies beyond the box is seen through the kernel, and need not be guessed.
+    margin = min(found.kernel.shape[-1], _BEYOND)
+    row, column, height, width = box
+    top, left = max(row - margin, 0), max(column - margin, 0)
+    bottom, right = (
+        min(at + length + margin, side)
+        for at, length, side in zip((row, column), (height, width), shape, strict=True)
+    )
+    part = _cut(image, (top, left, bottom - top, right - left))
+    restored = _restored(
+        _as_floats(part), images.as_gray(part), found.kernel, False, "total_variation",
+        None, True, False, lambda words: None,
+    )  # fmt: skip
+    after = _cut(restored, (row - top, column - left, height, width))
+    return Preview(before, after, box, found.kernel, found.path, found.confidence, "ok")
+
+
+def part_of(found: Deblurred, image: np.ndarray | jax.Array, analysis: Analysis) -> Preview:
+    """The same part of an image that `deblur` restored as a whole (host).
+
+    Args:
+        found: from `deblur`.
+        image: what it was made of.
+        analysis: what `blurjax.analyze` says of that.
+    """
+    box = _shown(found.image.shape[:2], analysis)
+    before, after = _as_floats(_cut(np.asarray(image), box)), _cut(found.image, box)
+    return Preview(before, after, box, found.kernel, found.path, found.confidence, found.status)
+
+
+def _shown(shape: tuple[int, ...], analysis: Analysis) -> Box:
+    """The part of an image of `shape` that previews show."""
+    return _about(shape, analysis, *(side if side <= _TILE else _SHOWN for side in shape))
+
+
+def _about(shape: tuple[int, ...], analysis: Analysis, height: int, width: int = 0) -> Box:
+    """A box about the best window, or in the middle if there is none; less where there is less."""
+    shape = shape[:2]
+    sides = [min(side, most) for side, most in zip(shape, (height, width or height), strict=True)]
+    middle = [side / 2 for side in shape]
+    if analysis.region.status == "ok":
+        top, left, high, wide = analysis.region.boxes[0].tolist()
+        middle = [top + high / 2, left + wide / 2]
+    corner = [
+        int(min(max(centre - side / 2, 0), whole - side))
+        for centre, side, whole in zip(middle, sides, shape, strict=True)
+    ]
+    return corner[0], corner[1], sides[0], sides[1]
+
+
+def _cut(image: np.ndarray, box: Box) -> np.ndarray:
+    row, column, height, width = box
+    return image[row : row + height, column : column + width]
+
+
+def _quick(image: np.ndarray, analysis: Analysis) -> _Found | str:
+    """The kernel of a preview, or why there is none."""
+    kind, extent = analysis.blur_type, analysis.kernel_size
+    sure = float(kind.answers.max())
+    if kind.status == "ok" and sure >= _PLAIN:
+        if kind.label == "sharp":
+            return f"it looks sharp (probability {sure:.2f})"
+        if kind.label in blur_type.LABELS:
+            return _parametric(kind, sure)
+    if extent.status != "ok":
+        return extent.status
+    # Two programs serve all: each takes seconds to compile.
+    size = next((side for side in _PREVIEWED if side >= extent.size), _PREVIEWED[-1])
+    times = 1 if extent.size <= size else math.ceil(extent.size / size)
+    box = _about(image.shape, analysis, times * regions.WINDOW)
+    window = _reduced(images.as_gray(_cut(image, box)), times)
+    if min(window.shape) < 2 * size:
+        return f"a kernel of {extent.size} px cannot be seen in {box[2]}x{box[3]} px"
+    found = deconvolution.estimate_kernel(jnp.asarray(window), size=size, starts="plain")
+    wide = size * times + (size * times + 1) % 2
+    kernel = np.asarray(jax.image.resize(found.kernel, (wide, wide), "linear"))
+    path = f"blind, one search in one window, {wide} px"
+    return _Found(kernel / kernel.sum(), path, math.nan)
+
+
+def _reduced(image: np.ndarray, times: int) -> np.ndarray:
+    """Means over squares of so many pixels a side."""
+    height, width = (side // times for side in image.shape)
+    squares = image[: height * times, : width * times].reshape(height, times, width, times)
+    return squares.mean(axis=(1, 3))
 
 
 def _as_region(region: str | Sequence[int] | np.ndarray | None, shape: tuple[int, ...]) -> Region:

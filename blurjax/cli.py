@@ -5,6 +5,7 @@ not be read, answered or written; 2 the command itself is wrong; 130 interrupted
 """
 
 import contextlib
+import glob
 import json
 import math
 import os
@@ -44,6 +45,9 @@ class Analyze:
     """Tell what blur is in images: its type, its parameters, where how much, what is sharp, how
     large the kernel of a motion is, where a kernel is estimated best, and how sure that is.
 
+    With --out a page for each image, which also shows what deblurring would make of it, an index
+    and a table of all, the sharpest first.
+
     Example: blurjax analyze photo.jpg holiday/ --out answers
     """
 
@@ -52,12 +56,17 @@ class Analyze:
         tyro.conf.Positional,
         tyro.conf.arg(metavar="IMAGE...", help_behavior_hint=""),
     ]
-    """Image files, or folders, of which every image is taken."""
+    """Image files, patterns such as "holiday/*.jpg", or folders, of which every image is taken."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
-    """Write a picture of every answer, the maps of sigma and of sharpness, and all answers as
-    report.json, into this folder."""
+    """Write into this folder, for each image a page (.html), its picture (.png) and the maps of
+    sigma and of sharpness; for all of them index.html, summary.csv and report.json."""
+    full: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Deblur the whole images, as `blurjax deblur` does, and write the copies into the folder too:
+    it takes ten times as long as the preview of a part."""
+    resume: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
+    """Take from the folder's report.json what was answered before, and do the rest."""
     json: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
-    """Print nothing but a JSON array, an object an image."""
+    """Print nothing but a JSON array, an object an image (docs/analyze.md says what is in it)."""
     weights: Annotated[
         tuple[str, ...],
         tyro.conf.UseAppendAction,
@@ -145,7 +154,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    if argv is None:
+    own = argv is None
+    if own:
         _keep_programs()
     argv = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
@@ -153,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        return _run(argv)
+        return _run(argv, greet=own)
     except Failure as failure:
         _complain(str(failure))
         return failure.status
@@ -166,14 +176,48 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+# What may lie in the cache of programs, in bytes. An image of a new shape adds 5 MB.
+_PROGRAMS = 2**30
+
+
 def _keep_programs() -> None:
     """Let JAX keep what it compiles, from one call of the command to the next."""
     # Not `jax.config`: JAX need not be loaded yet. What the user has set stands.
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "blurjax"))
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "blurjax"
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache)
+    # Even those that compile in less than a second: there are a hundred of them.
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    _forget_programs(cache)
 
 
-def _run(argv: list[str]) -> int:
+def _forget_programs(cache: Path) -> None:
+    """Delete those of a full cache that were not used for longest, until half of it is free."""
+    # Another call may delete the same ones.
+    with contextlib.suppress(OSError):
+        files = [(file.stat(), file) for file in cache.iterdir()]
+        size = sum(stat.st_size for stat, _ in files)
+        if size <= _PROGRAMS:
+            return
+        for stat, file in sorted(files, key=lambda pair: max(pair[0].st_atime, pair[0].st_mtime)):
+            file.unlink(missing_ok=True)
+            size -= stat.st_size
+            if size <= _PROGRAMS // 2:
+                return
+
+
+def _greet(names: Sequence[Path]) -> None:
+    """Say at once that there is work going on: loading JAX takes a second, compiling longer."""
+    cache = Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
+    with contextlib.suppress(OSError):
+        if cache.is_dir() and any(cache.iterdir()):
+            _complain(f"reading {names[0] if len(names) == 1 else f'{len(names)} inputs'}")
+            return
+    _complain("programs are compiled for the first call, which takes about ten seconds longer")
+
+
+def _run(argv: list[str], *, greet: bool) -> int:
     if argv == ["--version"]:
         print(f"blurjax {blurjax.__version__}")
         return 0
@@ -192,6 +236,8 @@ def _run(argv: list[str]) -> int:
         )
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 2
+    if greet and isinstance(arguments, Analyze) and arguments.images and not arguments.json:
+        _greet(arguments.images)
     commands: dict[type, Callable[[Any], int]] = {Analyze: _analyze, Blur: _blur, Deblur: _deblur}
     status = commands[type(arguments)](arguments)
     sys.stdout.flush()
@@ -201,39 +247,111 @@ def _run(argv: list[str]) -> int:
 # ---- analyze
 
 
+SCHEMA = "blurjax.analyze/1"
+"""What the objects of the report are, with the version of their form."""
+
+
 def _analyze(arguments: Analyze) -> int:
+    out = arguments.out
     if not arguments.images:
         raise Failure("no image given; name at least one file or folder", 2)
+    for name in ("full", "resume"):
+        if getattr(arguments, name) and out is None:
+            raise Failure(f"--{name} works on the files that --out writes; give --out DIR too", 2)
     weights = _check_weights(arguments.weights)
-    if arguments.out is not None:
-        _check_folder(arguments.out)
+    if out is not None:
+        _check_folder(out)
+    before = _answered(out / "report.json") if arguments.resume and out else {}
     jobs = _expand(arguments.images)
-    places = _choose_places([file for file, _ in jobs], arguments.out)
-    report, status = [], 0
-    for (file, fault), place in zip(_with_progress(jobs), places, strict=True):
-        answer = _refused(file, fault) if fault else _answer(file, weights, place)
-        report.append(answer.entry)
-        if answer.complaint:
-            _complain(answer.complaint)
-            status = 1
-        elif not arguments.json:
-            print(answer.line, flush=True)
+    places = _choose_places([file for file, _ in jobs], out)
+    report, status = _Report(out, len(jobs)), 0
+    try:
+        for (file, fault), place in zip(_with_progress(jobs), places, strict=True):
+            if str(file) in before:
+                answer = _as_before(file, before[str(file)])
+            elif fault:
+                answer = _refused(file, fault)
+            else:
+                answer = _answer(file, weights, place, full=arguments.full)
+            report.add(answer)
+            if answer.complaint:
+                _complain(answer.complaint)
+                status = 1
+            elif not arguments.json:
+                print(answer.line, flush=True)
+    except KeyboardInterrupt:
+        # So that --resume goes on from here.
+        report.write()
+        raise
+    report.write()
     if arguments.json:
-        print(_as_json(report))
-    if arguments.out is not None:
-        text = _as_json(report) + "\n"
-        _write(arguments.out / "report.json", lambda file: file.write(text.encode()))
-        if not arguments.json:
-            drawn = sum("picture" in entry for entry in report)
-            maps, planes = (
-                sum("picture" in entry.get(system, {}) for entry in report)
-                for system in ("sigma_map", "sharpness")
-            )
-            print(
-                f"{_counted(drawn, 'picture')}, {_counted(maps, 'sigma map')}, "
-                f"{_counted(planes, 'sharpness map')} and report.json in {arguments.out}"
-            )
+        print(_as_json(report.entries))
+    elif out is not None:
+        print(f"{_counted(report.pages, 'page')}, {', '.join(report.files)} in {out}")
     return status
+
+
+class _Report:
+    """What was found in all images, and the files of it that are written into a folder, if any."""
+
+    # Seconds from one writing of report.json to the next: it is there to go on from.
+    _EVERY = 10.0
+
+    def __init__(self, folder: Path | None, expected: int) -> None:
+        self.entries: list[dict[str, Any]] = []
+        self.files: list[str] = []
+        self._folder = folder
+        self._expected = expected
+        self._thumbnails: dict[str, str] = {}
+        self._written = time.monotonic()
+
+    @property
+    def pages(self) -> int:
+        return sum("page" in entry for entry in self.entries)
+
+    def add(self, answer: "_Answer") -> None:
+        self.entries.append(answer.entry)
+        if answer.thumbnail:
+            self._thumbnails[answer.entry["path"]] = answer.thumbnail
+        if time.monotonic() - self._written > self._EVERY:
+            self._write_report()
+
+    def write(self) -> None:
+        """Everything; the index only where there are several images to choose from."""
+        if self._folder is None:
+            return
+        from blurjax import _pages
+
+        contents = {"summary.csv": _pages.table(self.entries)}
+        if self._expected > 1:
+            contents["index.html"] = _pages.index(self.entries, self._thumbnails)
+        for name, content in contents.items():
+            _write_bytes(self._folder / name, content)
+        self._write_report()
+        self.files = [*sorted(contents), "report.json"]
+
+    def _write_report(self) -> None:
+        if self._folder is not None:
+            _write_bytes(self._folder / "report.json", (_as_json(self.entries) + "\n").encode())
+        self._written = time.monotonic()
+
+
+def _answered(report: Path) -> dict[str, dict[str, Any]]:
+    """The objects of an earlier report, by path, but those of images that could not be read."""
+    if not report.exists():
+        return {}
+    try:
+        entries = json.loads(report.read_text(encoding="utf-8"))
+        return {
+            entry["path"]: entry
+            for entry in entries
+            if entry["schema"] == SCHEMA and "error" not in entry
+        }
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise Failure(
+            f"{report}: cannot be gone on from ({_one_line(error)}); leave out --resume, or "
+            "choose another --out"
+        ) from error
 
 
 def _counted(n: int, noun: str) -> str:
@@ -279,10 +397,16 @@ def _expand(inputs: Iterable[Path]) -> list[tuple[Path, str]]:
 
     jobs: list[tuple[Path, str]] = []
     for path in inputs:
-        try:
-            jobs += [(file, "") for file in images.paths(path)]
-        except (ValueError, OSError) as error:
-            jobs.append((path, _one_line(error)))
+        pattern = glob.has_magic(str(path)) and not os.path.lexists(path)
+        # Shells that leave patterns alone, and patterns in quotes.
+        matches = sorted(map(Path, glob.glob(str(path), recursive=True))) if pattern else [path]
+        if not matches:
+            jobs.append((path, f"{path}: no file is called like that; check the pattern"))
+        for match in matches:
+            try:
+                jobs += [(file, "") for file in images.paths(match)]
+            except (ValueError, OSError) as error:
+                jobs.append((match, _one_line(error)))
     return jobs
 
 
@@ -296,10 +420,17 @@ class _Place(NamedTuple):
     """The same for programs that read images."""
     sharpness: Path
     """Its sharpness map."""
+    page: Path
+    """All of it for people."""
+    deblurred: Path
+    """Its deblurred copy, if it is asked for."""
 
     @staticmethod
     def called(folder: Path, stem: str) -> "_Place":
-        ends = (".png", "_sigma.npy", "_sigma.png", "_sharpness.png")
+        ends = (
+            *(".png", "_sigma.npy", "_sigma.png", "_sharpness.png"),
+            *(".html", "_deblurred.png"),
+        )
         return _Place(*(folder / f"{stem}{end}" for end in ends))
 
 
@@ -308,7 +439,8 @@ def _choose_places(files: Sequence[Path], folder: Path | None) -> list[_Place | 
     if folder is None:
         return [None] * len(files)
 
-    taken = {_spelt(file) for file in files}
+    # The index is no image's page.
+    taken = {_spelt(file) for file in (*files, folder / "index.html")}
     places: list[_Place | None] = []
     for file in files:
         place, count = _Place.called(folder, file.stem), 1
@@ -335,10 +467,12 @@ class _Answer(NamedTuple):
     """For people; unused if there is a complaint."""
     complaint: str
     """One sentence for stderr, or ""."""
+    thumbnail: str = ""
+    """For the index."""
 
 
-def _answer(file: Path, weights: dict[str, Path], place: _Place | None) -> _Answer:
-    from blurjax import _analyze
+def _answer(file: Path, weights: dict[str, Path], place: _Place | None, *, full: bool) -> _Answer:
+    from blurjax import _analyze, _pages
 
     try:
         image = _read(file)
@@ -346,37 +480,102 @@ def _answer(file: Path, weights: dict[str, Path], place: _Place | None) -> _Answ
     except ValueError as error:
         return _refused(file, _one_line(error))
     height, width = image.shape[:2]
-    entry = {"path": str(file), "width": width, "height": height, **_analyze.summary(analysis)}
+    about = {"schema": SCHEMA, "path": str(file), "width": width, "height": height}
+    entry = {**about, **_analyze.summary(analysis)}
+    thumbnail = ""
     if place is not None:
-        _draw(place.picture, image, analysis, file.name)
-        entry["picture"] = place.picture.name
         entry["sigma_map"] |= _write_sigma(place, analysis.sigma_map)
         entry["sharpness"] |= _write_sharpness(place, analysis.sharpness)
+        entry |= _write_page(place, file, image, analysis, entry, full=full)
+        thumbnail = _pages.thumbnail(image)
     if min(height, width) < _analyze.MIN_SIZE:
         # Of all the reasons, that of the system that would do with the fewest pixels.
-        return _Answer(entry, "", f"{file}: {analysis.sigma_map.status}")
+        return _Answer(entry, "", f"{file}: {analysis.sigma_map.status}", thumbnail)
     lines = [
-        *_blur_type_lines(file, analysis.blur_type),
+        f"{file}: {_analyze.sentence(analysis)}",
+        f"  blur type: {_blur_type_words(analysis.blur_type)}",
         f"  sigma map: {_analyze.sigma_phrase(analysis.sigma_map)}",
         f"  sharpness: {_analyze.sharpness_phrase(analysis.sharpness)}",
         f"  motion kernel: {_analyze.kernel_size_phrase(analysis.kernel_size)}",
         f"  best region: {_analyze.region_phrase(analysis.region)}",
     ]
-    return _Answer(entry, "\n".join(lines), "")
+    return _Answer(entry, "\n".join(lines), "", thumbnail)
 
 
-def _blur_type_lines(file: Path, estimate: Any) -> list[str]:
+def _as_before(file: Path, entry: dict[str, Any]) -> _Answer:
+    """What an earlier report says of a file."""
+    from blurjax import _pages
+
+    thumbnail = ""
+    # It may have gone since.
+    with contextlib.suppress(ValueError):
+        thumbnail = _pages.thumbnail(_read(file))
+    return _Answer(entry, f"{file}: {entry['sentence']} (as answered before)", "", thumbnail)
+
+
+def _blur_type_words(estimate: Any) -> str:
     from blurjax import _analyze
 
     if estimate.status != "ok":
-        return [f"{file}: blur type unknown", f"  {estimate.status}"]
+        return str(estimate.status)
     certainty = _analyze.percent(float(estimate.answers.max()))
-    read = f"n = {len(estimate.boxes)} patches"
     found = _analyze.parameter_phrase(estimate.parameters, estimate.spread)
-    line = f"{file}: {estimate.label}, probability {certainty} ({read})"
-    return [line, f"  {found}"] if found else [line]
+    read = f"probability {certainty}, n = {len(estimate.boxes)} patches"
+    return f"{', '.join(filter(None, (estimate.label, found)))} ({read})"
 
 
+def _write_page(
+    place: _Place,
+    file: Path,
+    image: np.ndarray,
+    analysis: Any,
+    entry: dict[str, Any],
+    *,
+    full: bool,
+) -> dict[str, Any]:
+    """Write an image's picture and page, with a part of it deblurred; what the report says."""
+    from blurjax import _pages, plots
+    from blurjax._deblur import deblur, part_of, preview
+
+    copy: dict[str, Any] = {}
+    if full:
+        found = deblur(image)
+        part = part_of(found, image, analysis)
+        if found.status == "ok":
+            _check_target(place.deblurred, [file], overwrite=True)
+            bits = _write_like(place.deblurred, found.image, file)
+            copy = {"file": place.deblurred.name, "bits": bits}
+    else:
+        part = preview(image, analysis)
+    figure = plots.analysis(image, analysis, preview=part, title=file.name)
+    try:
+        plots.save(figure, place.picture)
+    except OSError as error:
+        raise Failure(f"{place.picture}: cannot be written ({error.strerror or error})") from error
+    beside = [
+        *(entry["sigma_map"][form]["file"] for form in _MAP_FORMS if form in entry["sigma_map"]),
+        *(entry["sharpness"][form]["file"] for form in _MAP_FORMS if form in entry["sharpness"]),
+        *([copy["file"]] if copy else []),
+    ]
+    drawn = place.picture.read_bytes()
+    page = _pages.page(file.name, image, analysis, drawn, part, [place.picture.name, *beside])
+    _write_bytes(place.page, page)
+    sure = None if math.isnan(part.confidence) else part.confidence
+    return {
+        "picture": place.picture.name,
+        "page": place.page.name,
+        "deblurred": {
+            "status": part.status,
+            "found": part.path,
+            "size": len(part.kernel),
+            "confidence": sure,
+            "box": {**dict(zip(_BOX, part.box, strict=True)), "unit": "pixel"},
+            **copy,
+        },
+    }
+
+
+_MAP_FORMS = ("array", "picture")
 # Levels of the 16-bit picture of a sigma map for one pixel of sigma.
 _LEVELS = 1000
 
@@ -416,16 +615,7 @@ def _write_plane(path: Path, plane: np.ndarray, *, bits: int) -> None:
 
 def _refused(file: Path, fault: str) -> _Answer:
     sentence = fault if fault.startswith(str(file)) else f"{file}: {fault}"
-    return _Answer({"path": str(file), "error": sentence}, "", sentence)
-
-
-def _draw(picture: Path, image: np.ndarray, analysis: Any, title: str) -> None:
-    from blurjax import plots
-
-    try:
-        plots.save(plots.analysis(image, analysis, title=title), picture)
-    except OSError as error:
-        raise Failure(f"{picture}: cannot be written ({error.strerror or error})") from error
+    return _Answer({"schema": SCHEMA, "path": str(file), "error": sentence}, "", sentence)
 
 
 def _with_progress(jobs: Sequence[T]) -> Iterator[T]:
@@ -816,6 +1006,10 @@ def _warnings_as_lines() -> Iterator[None]:
 
 def _as_json(report: list[dict[str, Any]] | dict[str, Any]) -> str:
     return json.dumps(report, indent=2, allow_nan=False)
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    _write(path, lambda file: file.write(content))
 
 
 def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:

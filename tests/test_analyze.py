@@ -190,8 +190,51 @@ def test_sigma_map_in_words():
 def test_sharpness_in_words(share, shown):
     seen = sharp_in(share)
     assert _analyze.sharpness_phrase(seen) == shown
-    assert _analyze._sharpness_summary(seen) == {"status": "ok", "sharp_fraction": share}
+    row = {"status": "ok", "sharp_fraction": share, "mean": pytest.approx(share)}
+    assert _analyze._sharpness_summary(seen) == row
     assert _analyze.sharpness_phrase(seen._replace(status="too small")) == "too small"
+
+
+@pytest.mark.parametrize(
+    ("label", "parameters", "share", "said"),
+    [
+        ("gaussian", {"sigma": 2.04}, 0.0, "Gaussian blur, sigma about 2.0 px, whole frame"),
+        (
+            *("motion", {"length": 14.2, "angle": math.radians(179.8)}, 0.38),
+            "motion blur, about 14 px at 0 degrees, in 62 % of the frame",
+        ),
+        (
+            *("defocus", {"radius": 3.96}, 0.9),
+            "out of focus, a disc of radius about 4.0 px, though little enough to look sharp "
+            "almost everywhere",
+        ),
+        ("sharp", {}, 1.0, "sharp, whole frame"),
+        ("sharp", {}, 0.4, "sharp in 40 % of the frame"),
+        (
+            *("no dominant blur", {}, 0.3),
+            "blurred, in 70 % of the frame, by no one Gaussian, motion or disc "
+            "(as motion about 13.4 x 8.1 px)",
+        ),
+    ],
+)
+def test_a_sentence_says_what_how_much_where_and_how_surely(label, parameters, share, said):
+    analysis = made_up(label, parameters)._replace(sharpness=sharp_in(share))
+    assert _analyze.sentence(analysis) == f"{said}; confidence 0.60"
+    certain = analysis.blur_type._replace(answers=np.array([1.0, 0, 0, 0, 0]))
+    # Never rounded to certainty.
+    assert _analyze.sentence(analysis._replace(blur_type=certain)).endswith("confidence 0.99")
+
+
+def test_a_sentence_without_the_type_says_what_is_known():
+    analysis = made_up("gaussian", {"sigma": 2.0})
+    unknown = analysis.blur_type._replace(status="too little texture: none")
+    analysis = analysis._replace(blur_type=unknown)
+    assert _analyze.sentence(analysis) == (
+        "38 % of the pixels are sharp; the type of the blur is unknown"
+    )
+    flat = analysis.sharpness._replace(status="too little texture: the image is flat")
+    analysis = analysis._replace(sharpness=flat, sigma_map=sigmas(False))
+    assert _analyze.sentence(analysis) == "no answer: too little texture: none"
 
 
 def test_summary_of_a_kernel_size_keeps_width_and_height_apart():

@@ -35,7 +35,9 @@ ALLOWED = {
     "_fit": PHYSICS | {"imaging"},
     "_fit_blind": PHYSICS | {"_fit"},
     "plots": BELOW_SYSTEMS | SYSTEMS | {"_analyze", "_deblur", "deconvolution"},
-    "cli": BELOW_SYSTEMS | SYSTEMS | {"_analyze", "_deblur", "deconvolution", "plots"},
+    "_html": set(),
+    "_pages": {"_analyze", "_deblur", "_html"},
+    "cli": BELOW_SYSTEMS | SYSTEMS | {"_analyze", "_deblur", "_pages", "deconvolution", "plots"},
     "__init__": None,
     "__main__": {"cli"},
 }
