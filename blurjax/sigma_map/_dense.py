@@ -32,6 +32,8 @@ _FEATURES, _TILE = 320, 1024
 _READ = 4096
 # How far the regressor's convolutions see, in each of its two parts, rounded up to a multiple of 8.
 _HALO = 64
+# Pixels of an image up to which its features are kept from one part to the other.
+_KEPT = 12_000_000
 
 
 def tiled(
@@ -44,8 +46,8 @@ def tiled(
 ) -> Prediction:
     """`predict` of one image in tiles: the same numbers within 1 GiB (host).
 
-    So it is up to 12 megapixels with the regressor (0.9 GB); beyond, the memory grows by the
-    features that it keeps, some 70 bytes a pixel.
+    So it is up to 12 megapixels with the regressor (0.9 GB). Beyond, it computes half of its
+    features twice rather than keep them, and the memory grows by some 30 bytes a pixel.
 
     Args:
         variables: from `load` or training.
@@ -119,20 +121,26 @@ def _regressed(variables: Variables, padded: np.ndarray, config: Config) -> Arra
     """The regressor's answer (1, H / 4, W / 4, 2), in its three parts if the image is large."""
     if max(padded.shape[1:]) <= _TILE:
         return _part(variables, jnp.asarray(padded), config, "whole")
-    mean = jnp.mean(jnp.asarray(padded), axis=(1, 2))
+    mean = jnp.asarray(padded.mean(axis=(1, 2), dtype=np.float64), jnp.float32)
     shape = padded.shape[1:]
-    x, y = _assembled(
-        shape,
-        (STEP, MULTIPLE),
-        lambda cut: _part(variables, (cut(padded, 1), mean), config, "local"),
-    )
+    kept = padded.size <= _KEPT
+
+    def local(cut: Any) -> tuple[Array, ...]:
+        x, y = _part(variables, (cut(padded, 1), mean), config, "local")
+        return (y, x) if kept else (y,)
+
+    y, *features = _assembled(shape, (MULTIPLE, STEP), local)
     summary = _part(variables, jnp.asarray(y), config, "summary")
-    (said,) = _assembled(
-        shape,
-        (STEP,),
-        lambda cut: (_part(variables, (cut(x, STEP), cut(y, MULTIPLE), summary), config, "rest"),),
-    )
-    return jnp.asarray(said)
+
+    def rest(cut: Any) -> tuple[Array, ...]:
+        if features:
+            x = cut(features[0], STEP)
+        else:
+            x, _ = _part(variables, (cut(padded, 1), mean), config, "local")
+        return (_part(variables, (x, cut(y, MULTIPLE), summary), config, "rest"),)
+
+    # Computed anew they have to see as far as both parts.
+    return jnp.asarray(_assembled(shape, (STEP,), rest, _HALO if kept else 2 * _HALO)[0])
 
 
 @functools.partial(jax.jit, static_argnames=("config", "part"))
@@ -140,15 +148,17 @@ def _part(variables: Variables, given: Any, config: Config, part: str) -> Any:
     return run(variables, given, config, part=part)
 
 
-def _assembled(shape: tuple[int, ...], steps: tuple[int, ...], compute: Any) -> list[np.ndarray]:
-    """Maps put together from tiles that see `_HALO` pixels around what is kept of them.
+def _assembled(
+    shape: tuple[int, ...], steps: tuple[int, ...], compute: Any, halo: int = _HALO
+) -> list[np.ndarray]:
+    """Maps put together from tiles that see `halo` pixels around what is kept of them.
 
     `compute` is given a function that cuts a map of every `step`-th pixel to the tile. All tiles
     have one size, so that they are compiled once: the last are moved back to end with the image.
     """
     maps: list[np.ndarray] = []
-    for rows in _spans(shape[0]):
-        for columns in _spans(shape[1]):
+    for rows in _spans(shape[0], halo):
+        for columns in _spans(shape[1], halo):
 
             def cut(x: np.ndarray, step: int, rows: Any = rows, columns: Any = columns) -> Array:
                 (top, bottom, _, _), (left, right, _, _) = rows, columns
@@ -158,10 +168,10 @@ def _assembled(shape: tuple[int, ...], steps: tuple[int, ...], compute: Any) -> 
             if not maps:
                 maps = [
                     np.empty((1, shape[0] // step, shape[1] // step, value.shape[-1]), np.float32)
-                    for value, step in zip(found, steps, strict=True)
+                    for value, step in zip(found, steps, strict=False)
                 ]
             (top, _, first, last), (left, _, begin, end) = rows, columns
-            for whole, value, step in zip(maps, found, steps, strict=True):
+            for whole, value, step in zip(maps, found, steps, strict=False):
                 whole[:, first // step : last // step, begin // step : end // step] = value[
                     :,
                     (first - top) // step : (last - top) // step,
@@ -170,15 +180,15 @@ def _assembled(shape: tuple[int, ...], steps: tuple[int, ...], compute: Any) -> 
     return maps
 
 
-def _spans(length: int) -> Iterator[tuple[int, int, int, int]]:
+def _spans(length: int, halo: int) -> Iterator[tuple[int, int, int, int]]:
     """Along one side: where each tile begins and ends, and which part of it is kept."""
     if length <= _TILE:
         yield 0, length, 0, length
         return
-    kept = _TILE - 2 * _HALO
+    kept = _TILE - 2 * halo
     for first in range(0, length, kept):
         last = min(first + kept, length)
-        start = min(max(first - _HALO, 0), length - _TILE)
+        start = min(max(first - halo, 0), length - _TILE)
         yield start, start + _TILE, first, last
 
 

@@ -19,6 +19,8 @@ SMOOTHING = ("heat", "median", "guided")
 
 # The side of the window in which there must be something to see, in pixels.
 _WINDOW = 17
+# Rows at once.
+_STRIP = 512
 # Standard deviation in that window, after means of 3x3, below which a place counts as flat: they
 # leave a third of white noise, so that noise up to 6 / 255 alone is no texture.
 _FLOOR = 2 / 255
@@ -167,6 +169,17 @@ def _nothing(threshold: float, textured: bool) -> str:
 
 def _local_deviation(gray: np.ndarray) -> np.ndarray:
     """Standard deviation of the image, freed of most of its noise, around each pixel."""
+    # Strip by strip, each with what its means reach into: only the result is as large as the image.
+    reach = _WINDOW // 2 + 1
+    out = np.empty(gray.shape, np.float32)
+    for top in range(0, len(gray), _STRIP):
+        first = max(top - reach, 0)
+        strip = _deviation(gray[first : top + _STRIP + reach])
+        out[top : top + _STRIP] = strip[top - first : top - first + _STRIP]
+    return out
+
+
+def _deviation(gray: np.ndarray) -> np.ndarray:
     from scipy.ndimage import uniform_filter
 
     # In float64: the variance is a small difference of large numbers.

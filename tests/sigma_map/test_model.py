@@ -79,12 +79,17 @@ def test_dense_evaluation_equals_sliding_windows(patch, stride):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", [PUBLISHED, SMALL], ids=["classifier", "regressor"])
-def test_tiles_equal_the_whole(config, monkeypatch):
+@pytest.mark.parametrize(
+    ("config", "kept"),
+    [(PUBLISHED, 0), (SMALL, 10**6), (SMALL, 0)],
+    ids=["classifier", "regressor", "regressor, features computed twice"],
+)
+def test_tiles_equal_the_whole(config, kept, monkeypatch):
     monkeypatch.setattr(_dense, "_FEATURES", 24)
     monkeypatch.setattr(_dense, "_READ", 18)
-    monkeypatch.setattr(_dense, "_TILE", 192)
-    gray = noise(45, 61) if config.body == "classifier" else noise(330, 210)
+    monkeypatch.setattr(_dense, "_TILE", 192 if kept else 320)
+    monkeypatch.setattr(_dense, "_KEPT", kept)
+    gray = noise(45, 61) if config.body == "classifier" else noise(450, 338)
     whole = predict(variables(config), gray[None], config)
     tiles = sigma_map.tiled(variables(config), np.asarray(gray), config)
     assert float(jnp.std(whole.sigma)) > 0.01
