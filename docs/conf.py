@@ -5,6 +5,8 @@ import inspect
 import pkgutil
 from typing import Any
 
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.pycode import ModuleAnalyzer
@@ -23,7 +25,6 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.mathjax",
     "sphinx.ext.doctest",
     "sphinx_copybutton",
 ]
@@ -31,6 +32,7 @@ source_suffix = {".md": "markdown"}
 html_theme = "furo"
 html_title = f"blurjax {version}"
 html_show_sourcelink = False
+html_math_renderer = "mathml"
 html_copy_source = False
 
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "dollarmath"]
@@ -44,13 +46,14 @@ doctest_test_doctest_blocks = ""
 # A single backtick is code, as in Markdown.
 default_role = "code"
 autodoc_member_order = "groupwise"
-autodoc_default_options = {"members": True, "undoc-members": True}
+autodoc_default_options = {"members": True}
 # Shapes, units and ranges stand in Args; jaxtyping's aliases unrolled would only repeat them.
 autodoc_typehints = "none"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+napoleon_attr_annotations = False
 napoleon_custom_sections = ["Gradient", "Source"]
 
 
@@ -58,12 +61,14 @@ def setup(app: Sphinx) -> None:
     """Hooks for what Sphinx does not know of our docstrings."""
     # Before napoleon, whose priority is 500.
     app.connect("autodoc-process-docstring", describe_constant, priority=200)
-    app.connect("autodoc-process-docstring", move_fields, priority=300)
     app.connect("autodoc-process-docstring", keep_formulas, priority=400)
     app.connect("autodoc-process-docstring", keep_sentence, priority=450)
     app.connect("autodoc-process-docstring", keep_sentence, priority=600)
     app.connect("env-check-consistency", check_reference)
     app.connect("source-read", link_pages)
+    app.add_html_math_renderer(
+        "mathml", inline_renderers=(show_formula, None), block_renderers=(show_formula, None)
+    )
 
 
 # Documents outside this folder that pages link to, as code hosts want it, and what shows them here.
@@ -84,28 +89,15 @@ def link_pages(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] = source[0].replace(f"](../{up}{file}", f"]({up}{page}")
 
 
-def move_fields(
-    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
-) -> None:
-    """What a class says of its fields under "Attributes:" goes to the fields themselves."""
-    if what == "attribute" and name in _fields:
-        lines[:] = _fields[name]
-    if what != "class" or "Attributes:" not in lines:
-        return
-    start = lines.index("Attributes:")
-    length = next(
-        (i for i, line in enumerate(lines[start + 1 :]) if line and not line.startswith(" ")),
-        len(lines) - start - 1,
-    )
-    field = ""
-    for line in lines[start + 1 : start + 1 + length]:
-        if line.startswith("    ") and not line.startswith("     "):
-            field, _, line = line.strip().partition(": ")
-        _fields.setdefault(f"{name}.{field}", []).append(line.strip())
-    del lines[start : start + 1 + length]
-
-
-_fields: dict[str, list[str]] = {}
+def show_formula(writer: Any, node: nodes.Element) -> None:
+    """Mathematics as MathML, made here: pages are read without a network. Errors stop the build."""
+    block = isinstance(node, nodes.math_block)
+    if block:
+        # Room for what is taller than a line, or browsers draw a scroll bar beside it.
+        writer.body.append(writer.starttag(node, "div", style="padding-block: 0.5em"))
+    writer.body.append(tex2mathml(node.astext(), as_block=block))
+    writer.body.append("</div>\n" if block else "")
+    raise nodes.SkipNode
 
 
 def keep_formulas(

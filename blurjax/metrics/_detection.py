@@ -22,18 +22,14 @@ Pixels = Bool[ArrayLike, "..."] | Real[ArrayLike, "..."]
 
 
 class PrecisionRecall(NamedTuple):
-    """What a score says at each of several thresholds.
-
-    Attributes:
-        precision: (levels,) share of true positives among the pixels called positive; 1 where
-            none is.
-        recall: (levels,) share of the positives that is found; 1 if there are none to find.
-        thresholds: (levels,) rising from 0 to 1; positive is what reaches them.
-    """
+    """What a score says at each of several thresholds."""
 
     precision: Float[Array, " levels"]
+    """(levels,) share of true positives among the pixels called positive; 1 where none is."""
     recall: Float[Array, " levels"]
+    """(levels,) share of the positives that is found; 1 if there are none to find."""
     thresholds: Float[Array, " levels"]
+    """(levels,) rising from 0 to 1; positive is what reaches them."""
 
 
 def f_measure(prediction: Pixels, truth: Pixels, *, beta2: float = 0.3) -> Float[Array, ""]:

@@ -22,16 +22,13 @@ _K1, _K2 = 0.01, 0.03
 
 
 class Alignment(NamedTuple):
-    """The displacement of an image against its reference.
-
-    Attributes:
-        shift: (..., 2) rows and columns, in pixels: what the reference shows at (r, c) the image
-            shows at (r, c) + shift.
-        ssd: (...,) the sum of squared differences that is left.
-    """
+    """The displacement of an image against its reference."""
 
     shift: Float[Array, "*batch 2"]
+    """(..., 2) rows and columns, in pixels: what the reference shows at (r, c) the image shows at
+    (r, c) + shift."""
     ssd: Float[Array, "*batch"]
+    """(...,) the sum of squared differences that is left."""
 
 
 def psnr(
