@@ -1436,7 +1436,7 @@ def _line(index: int) -> dict[str, Any]:
 
 
 def _draw_map(
-    figure: "matplotlib.figure.Figure",
+    figure: "matplotlib.figure.Figure | matplotlib.figure.SubFigure",
     axes: "matplotlib.axes.Axes",
     values: np.ndarray,
     colours: str,
