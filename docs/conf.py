@@ -37,7 +37,7 @@ html_copy_source = False
 
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
-smartquotes = False  # three dots are an axis, not an ellipsis
+smartquotes_action = "D"  # dashes alone: three dots are an axis, not an ellipsis
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
