@@ -1,22 +1,27 @@
 """The command line: what it prints where, what it writes, and how it ends."""
 
+import csv
+import html
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
 import warnings
 from pathlib import Path
+from urllib.parse import unquote
 
 import jax.numpy as jnp
+import jsonschema
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
 import blurjax
-from blurjax import blur_type, cli, data, images, imaging, psf, weights
+from blurjax import _analyze, blur_type, cli, data, images, imaging, psf, sharpness, weights
 
 RNG = np.random.default_rng(7)
 TEXTURE = RNG.integers(0, 256, (128, 160, 3)).astype(np.uint8)
@@ -465,6 +470,144 @@ def test_an_unwritable_folder_is_found_before_the_work(tmp_path, analyze, monkey
         status, out, err = analyze(file, "--out", folder)
         assert (status, out) == (1, "")
         assert one_sentence(err) and "cannot write there" in err
+
+
+# ---- analyze: pages, tables, patterns, going on
+
+
+def test_the_json_has_the_form_that_is_documented(tmp_path, analyze):
+    files = [picture(tmp_path / "large.png", LARGE), picture(tmp_path / "small.png", TEXTURE[:40])]
+    bad = broken(tmp_path, "text")
+    _, out, _ = analyze(*files, bad, "--json")
+    _, _, _ = analyze(*files, bad, "--out", tmp_path / "out")
+    form = json.loads(Path(blurjax.__file__).with_name("analyze.schema.json").read_text())
+    validator = jsonschema.Draft202012Validator(form)
+    for report in (out, (tmp_path / "out" / "report.json").read_text()):
+        entries = json.loads(report)
+        assert [error.message for error in validator.iter_errors(entries)] == []
+        assert {entry["schema"] for entry in entries} == {cli.SCHEMA} == {form["title"]}
+        # It says something: without a field, or with one it does not know, nothing is valid.
+        del entries[0]["blur_type"]["votes"]
+        entries[1]["other"] = 1
+        assert len(list(validator.iter_errors(entries))) == 2
+
+
+def test_a_page_holds_everything_and_fetches_nothing(tmp_path, analyze):
+    file, out_dir = picture(tmp_path / "a <b> & c.png", LARGE), tmp_path / "out"
+    assert analyze(file, "--out", out_dir)[0] == 0
+    (entry,) = json.loads((out_dir / "report.json").read_text())
+    page = (out_dir / entry["page"]).read_text(encoding="utf-8")
+    assert html.escape(entry["sentence"]) in page and "a &lt;b&gt; &amp; c.png" in page
+    assert "<b>" not in page and "http" not in page and "src=" in page
+    assert set(re.findall(r'src="([^:]*):', page)) == {"data"}
+    for link in re.findall(r'href="([^"]*)"', page):
+        assert (out_dir / unquote(link)).exists(), link
+    # A part of the image, before and after, or why there is none.
+    deblurred = entry["deblurred"]
+    assert ("as it is" in page) == (deblurred["status"] == "ok") or deblurred["status"] in page
+
+
+def test_a_table_and_an_index_rank_photographs_by_sharpness(tmp_path, analyze, monkeypatch):
+    def as_bright(image, *_, **__):
+        seen = np.full(image.shape, image.mean(), np.float32)
+        return sharpness.Estimate("ok", seen, seen > 0.5, float(image.mean() > 0.5))
+
+    monkeypatch.setitem(_analyze._SYSTEMS, "sharpness", as_bright)
+    for name, level in (("dim.png", 0.4), ("bright.png", 1.0), ("darker.png", 0.2)):
+        picture(tmp_path / "in" / name, (level * TEXTURE).astype(np.uint8))
+    broken(tmp_path / "in", "text")
+    out_dir = tmp_path / "out"
+    assert analyze(tmp_path / "in", "--out", out_dir)[0] == 1
+    with (out_dir / "summary.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    names = [Path(row["path"]).name for row in rows]
+    assert names[:3] == ["bright.png", "dim.png", "darker.png"]
+    numbers = [float(row["sharpness"]) for row in rows[:3]]
+    assert numbers == sorted(numbers, reverse=True) and rows[3]["sharpness"] == ""
+    assert rows[3]["error"] and not any(row["error"] for row in rows[:3])
+    assert all(row["sentence"] and row["page"] for row in rows[:3])
+    index = (out_dir / "index.html").read_text(encoding="utf-8")
+    assert [index.index(name) for name in names] == sorted(index.index(name) for name in names)
+    assert index.count("data:image/jpeg") == 3
+
+
+def test_patterns_are_files(tmp_path, analyze):
+    for name in ("a.png", "b.png", "c.jpg", "deep/er/d.png", "[1].png"):
+        picture(tmp_path / name)
+    for pattern, count in (("*.png", 3), ("**/*.png", 4), ("[ab].png", 2), ("[1].png", 1)):
+        status, out, _ = analyze(tmp_path / pattern, "--json")
+        assert status == 0 and len(json.loads(out)) == count, pattern
+    status, out, err = analyze(tmp_path / "*.gif")
+    assert (status, out) == (1, "") and one_sentence(err) and "*.gif" in err
+
+
+def test_an_interrupted_analysis_goes_on(tmp_path, analyze, monkeypatch):
+    files = [picture(tmp_path / f"{name}.png") for name in "abc"]
+    out_dir = tmp_path / "out"
+    read, asked = images.read, []
+
+    def until_b(path, **options):
+        asked.append(Path(path).name)
+        if Path(path).name == "b.png":
+            raise KeyboardInterrupt
+        return read(path, **options)
+
+    monkeypatch.setattr(images, "read", until_b)
+    assert analyze(*files, "--out", out_dir)[0] == 130
+    before = json.loads((out_dir / "report.json").read_text())
+    assert [Path(entry["path"]).name for entry in before] == ["a.png"]
+    monkeypatch.setattr(images, "read", read)
+    asked.clear()
+    answered = []
+    estimate = _analyze.analyze
+    monkeypatch.setattr(
+        _analyze, "analyze", lambda image, **more: answered.append(1) or estimate(image, **more)
+    )
+    status, out, err = analyze(*files, "--out", out_dir, "--resume")
+    assert (status, err) == (0, "") and len(answered) == 2 and "answered before" in out
+    after = json.loads((out_dir / "report.json").read_text())
+    assert after[0] == before[0] and len(after) == 3
+    (out_dir / "report.json").write_text("[{}]")
+    status, _, err = analyze(*files, "--out", out_dir, "--resume")
+    assert status == 1 and one_sentence(err) and "--resume" in err
+
+
+def test_options_that_need_a_folder_say_so(tmp_path, analyze):
+    for option in ("--full", "--resume"):
+        status, out, err = analyze(picture(tmp_path / "a.png"), option)
+        assert (status, out) == (2, "") and one_sentence(err) and "--out" in err
+
+
+def test_full_writes_the_deblurred_copy(tmp_path, analyze, monkeypatch):
+    kernel = np.full((3, 3), 1 / 9, np.float32)
+
+    def found(image, **_):
+        return blurjax.Deblurred(1 - image, kernel, 3, "by the test", 0.7, "ok")
+
+    monkeypatch.setattr("blurjax._deblur.deblur", found)
+    deep = np.tile(TEXTURE[..., :1].astype(np.uint16) * 257, (1, 1, 3))
+    file, out_dir = tmp_path / "deep.tif", tmp_path / "out"
+    tifffile.imwrite(file, deep)
+    assert analyze(file, "--out", out_dir, "--full")[0] == 0
+    (entry,) = json.loads((out_dir / "report.json").read_text())
+    assert entry["deblurred"]["file"] == "deep_deblurred.png" and entry["deblurred"]["bits"] == 16
+    assert entry["deblurred"]["confidence"] == 0.7
+    written = images.read(out_dir / "deep_deblurred.png")
+    np.testing.assert_allclose(written, 1 - deep / np.float32(65535), atol=1e-4)
+
+
+def test_a_full_cache_of_programs_is_emptied_to_the_half(tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "_PROGRAMS", 1000)
+    for number in range(12):
+        file = tmp_path / f"{number}-cache"
+        file.write_bytes(bytes(100))
+        os.utime(file, (number, number))
+    cli._forget_programs(tmp_path)
+    left = sorted(int(file.name.partition("-")[0]) for file in tmp_path.iterdir())
+    assert left == [7, 8, 9, 10, 11]
+    cli._forget_programs(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 5
+    cli._forget_programs(tmp_path / "not there")
 
 
 # ---- blur
