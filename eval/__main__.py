@@ -14,6 +14,8 @@ from eval import (
     blur_type_recall,
     blur_type_seed,
     deblurring,
+    defocus_maps,
+    everything,
     fit_blind,
     kernel_size,
     region,
@@ -25,11 +27,13 @@ from eval import (
 def main() -> int:
     """Run a protocol from the command line; 0 when done, 1 after a sentence that says why not."""
     protocols: dict[str, Callable[..., Any]] = {
+        "all": everything.evaluate,
         "blur_type": blur_type.evaluate,
         "blur_type_deblurring": blur_type_deblurring.evaluate,
         "blur_type_recall": blur_type_recall.evaluate,
         "blur_type_seed": blur_type_seed.evaluate,
         "deblurring": deblurring.evaluate,
+        "defocus_maps": defocus_maps.evaluate,
         "fit_blind": fit_blind.evaluate,
         "kernel_size": kernel_size.evaluate,
         "region": region.evaluate,

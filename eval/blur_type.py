@@ -296,6 +296,7 @@ def classification(logits: Arrays, batch: Batch) -> dict[str, Any]:
         "rate": rate,
         # Patches of one photograph err together: the error is taken over photographs.
         "standard_error": _clustered_error(right, batch.image),
+        "by_photograph": _by_photograph(right, batch.image),
         "rate_75_most_confident": float(right[surest].mean()),
         "expected_calibration_error": float(
             metrics.expected_calibration_error(probabilities, jnp.asarray(batch.label))
@@ -304,6 +305,14 @@ def classification(logits: Arrays, batch: Batch) -> dict[str, Any]:
             metrics.confusion_matrix(jnp.asarray(label), jnp.asarray(batch.label), classes=3)
         ),
     }
+
+
+def _by_photograph(values: Arrays, photograph: Arrays) -> dict[str, list[float]]:
+    """Of each photograph that has any the mean of its values, and how many they are."""
+    counts = np.bincount(photograph)
+    there = counts > 0
+    sums = np.bincount(photograph, weights=values)
+    return {"mean": (sums[there] / counts[there]).tolist(), "n": counts[there].tolist()}
 
 
 def _clustered_error(right: Arrays, photograph: Arrays) -> float:
@@ -339,6 +348,7 @@ def parameter_errors(
             "unit": "degrees" if name == "angle" else "px",
             "n": int(of_type.sum()),
             "true_type": float(error[of_type].mean()),
+            "by_photograph": _by_photograph(error[of_type], batch.image[of_type]),
             "median_true_type": float(np.median(error[of_type])),
             "predicted_type": float(error[chosen].mean()),
             "n_predicted_type": int(chosen.sum()),

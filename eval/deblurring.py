@@ -817,19 +817,25 @@ def paired(rows: Sequence[Row], one: str, other: str) -> dict[str, Any]:
 
 
 def bootstrap(
-    values: np.ndarray, clusters: Sequence[str], *, seed: int = 0
+    values: np.ndarray,
+    clusters: Sequence[str],
+    *,
+    weights: np.ndarray | None = None,
+    seed: int = 0,
 ) -> tuple[float, float] | None:
     """The 95 % interval of a mean whose values come in clusters; None of fewer than two.
 
     Args:
         values: (n,).
         clusters: of each value its own; whole clusters are drawn with replacement.
+        weights: (n,), of each value in the mean; by default all weigh alike.
         seed: of the draws.
     """
     names, index = np.unique(np.asarray(clusters), return_inverse=True)
     if len(names) < 2:
         return None
-    sums, counts = np.bincount(index, weights=values), np.bincount(index)
+    shares = np.ones(len(index)) if weights is None else np.asarray(weights, float)
+    sums, counts = np.bincount(index, weights=values * shares), np.bincount(index, weights=shares)
     drawn = np.random.default_rng(seed).integers(len(names), size=(_TIMES, len(names)))
     means = sums[drawn].sum(1) / counts[drawn].sum(1)
     low, high = np.quantile(means, (0.025, 0.975))

@@ -56,11 +56,11 @@ _METHODS: dict[str, tuple[str | None, str | None]] = {
 _SHIPPED = {"correlation": None, "cascade": "cascade"}
 _DEFAULT = ("correlation", "cascade", "cascade soft", "automap")
 
-_PUBLISHED = {"ResNet-18": 5.59, "cascade of ResNet-18": 4.49, "ResNet-101": 4.04}
-_PUBLISHED_ON = (
+PUBLISHED = {"ResNet-18": 5.59, "cascade of ResNet-18": 4.49, "ResNet-101": 4.04}
+PUBLISHED_ON = (
     "Ye et al., 640 images (80 photographs x 8 kernels of Levin), all non-zero pixels counted"
 )
-_PUBLISHED_CONSTANT = {"size": 16.0, "abe": 3.63}
+PUBLISHED_CONSTANT = {"size": 16.0, "abe": 3.63}
 
 RULES = {
     "AbE": "mean absolute error in pixels over images and directions",
@@ -239,9 +239,9 @@ def evaluate(
         "seed": seed,
         "rules": RULES,
         "published": {
-            "on another test set": _PUBLISHED_ON,
-            "abe": _PUBLISHED,
-            "best constant": _PUBLISHED_CONSTANT,
+            "on another test set": PUBLISHED_ON,
+            "abe": PUBLISHED,
+            "best constant": PUBLISHED_CONSTANT,
         },
         "parts": {},
         "left_out": dict(system.missing),
@@ -802,10 +802,10 @@ def _constant(cell: dict[str, Any]) -> str:
 
 
 def _show_published(result: dict[str, Any]) -> None:
-    constant = f"{_PUBLISHED_CONSTANT['size']:g} px: {_PUBLISHED_CONSTANT['abe']:.2f}"
+    constant = f"{PUBLISHED_CONSTANT['size']:g} px: {PUBLISHED_CONSTANT['abe']:.2f}"
     rows = [
         [f"{name}, published", "on another test set", f"{abe:.2f}", constant]
-        for name, abe in _PUBLISHED.items()
+        for name, abe in PUBLISHED.items()
     ]
     for part, made in result["parts"].items():
         for condition, methods in made["conditions"].items():
@@ -816,7 +816,7 @@ def _show_published(result: dict[str, Any]) -> None:
                     rows.append([method, f"{part}, {condition}", f"{cell['abe']:.2f}", beside])
     report.table(
         f"Beside published figures, AbE in px over height and width, all non-zero pixels counted\n"
-        f"({_PUBLISHED_ON})",
+        f"({PUBLISHED_ON})",
         ["method", "test images", "AbE", "best constant there"],
         rows,
     )

@@ -137,6 +137,16 @@ class _System:
             self.missing[variant.method] = str(error)
             return None
 
+    def kernels(self) -> dict[str, np.ndarray]:
+        """(2, k, k) of each local metric that can answer."""
+        found = {}
+        for method in dict.fromkeys(v.method for v in self.variants if v.refined is not None):
+            if method not in self.missing:
+                given = self._given.get(method)
+                variables, _ = sharpness.load("metric") if given is None else given
+                found[method] = np.asarray(variables["params"][method])
+        return found
+
 
 def evaluate(
     images: tuple[Path, ...] = (),
@@ -235,6 +245,7 @@ def evaluate(
     else:
         result["left_out"]["composites"] = "--composites is 0"
 
+    figures += _kernels(system, out)
     result["whole"] = {
         "images": [str(root) for root in whole] or ["embedded test photographs"],
         **_whole(system, selection.chosen(whole, split)),
@@ -746,6 +757,18 @@ def _figures(
         figure = plots.threshold_curves(panels, n=made["n"], title=name)
         written.append(plots.save(figure, out / f"thresholds_{name}.png"))
     return written
+
+
+def _kernels(system: _System, out: Path) -> list[Path]:
+    """The metric kernels K1 and K2, beside those of the controls."""
+    kernels = system.kernels()
+    if not kernels:
+        return []
+    drawn = {f"{name}, K{i + 1}": k for name, two in kernels.items() for i, k in enumerate(two)}
+    figure = plots.filters(
+        np.stack(list(drawn.values())), titles=list(drawn), what="kernels of the local metric"
+    )
+    return [plots.save(figure, out / "kernels.png")]
 
 
 def _draw_refinement(name: str, refinement: dict[str, Any], out: Path) -> Path:

@@ -42,14 +42,14 @@ _SMOOTHINGS = (
     f"median, {_MEDIAN} x {_MEDIAN}",
     f"guided, radius {_RADIUS}",
 )
-_PUBLISHED: dict[str, dict[str, float]] = {
+PUBLISHED: dict[str, dict[str, float]] = {
     "published, 10 classes": {"ramp": 0.2350},
     "published, 30 classes": {"ramp": 0.1645},
     "published, no smoothing": {"sine": 0.1991},
     "published, 1 smoothing iteration": {"sine": 0.1891},
     "published, 12 000 smoothing iterations": {"sine": 0.1331},
 }
-_PUBLISHED_ON = "textures seen in training, Brodatz"
+PUBLISHED_ON = "textures seen in training, Brodatz"
 _TRUTH = "the nominal sigma of the sampled Gaussian; below 0.5 px its own deviation is less"
 
 
@@ -204,7 +204,7 @@ def evaluate(
         "truth": _TRUTH,
         "seed": seed,
         "tests": {name: _pooled(some) for name, some in rows.items() if _answered(some)},
-        "published": {**_PUBLISHED, "on": _PUBLISHED_ON},
+        "published": {**PUBLISHED, "on": PUBLISHED_ON},
         "uniform": _uniform(reader, source, kept[:uniform], halve),
         "rows": rows,
     }
@@ -753,10 +753,10 @@ def _show_yardsticks(pooled: dict[str, Any], shown: list[Test]) -> None:
             for name in first.get(key, {})
         ]
     table += [
-        row(name, values) for name, values in _PUBLISHED.items() if any(t in shown for t in values)
+        row(name, values) for name, values in PUBLISHED.items() if any(t in shown for t in values)
     ]
     report.table(
-        f"Beside it, RMSE in px over all pixels (published: {_PUBLISHED_ON}; heat flow of step "
+        f"Beside it, RMSE in px over all pixels (published: {PUBLISHED_ON}; heat flow of step "
         f"{_HEAT_STEP}: our reading)",
         ["", *shown],
         table,
