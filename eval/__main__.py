@@ -23,25 +23,27 @@ from eval import (
     sigma_map,
 )
 
+PROTOCOLS: dict[str, Callable[..., Any]] = {
+    "all": everything.evaluate,
+    "blur_type": blur_type.evaluate,
+    "blur_type_deblurring": blur_type_deblurring.evaluate,
+    "blur_type_recall": blur_type_recall.evaluate,
+    "blur_type_seed": blur_type_seed.evaluate,
+    "deblurring": deblurring.evaluate,
+    "defocus_maps": defocus_maps.evaluate,
+    "fit_blind": fit_blind.evaluate,
+    "kernel_size": kernel_size.evaluate,
+    "region": region.evaluate,
+    "sharpness": sharpness.evaluate,
+    "sigma_map": sigma_map.evaluate,
+}
+"""Of each name on the command line what runs it."""
+
 
 def main() -> int:
     """Run a protocol from the command line; 0 when done, 1 after a sentence that says why not."""
-    protocols: dict[str, Callable[..., Any]] = {
-        "all": everything.evaluate,
-        "blur_type": blur_type.evaluate,
-        "blur_type_deblurring": blur_type_deblurring.evaluate,
-        "blur_type_recall": blur_type_recall.evaluate,
-        "blur_type_seed": blur_type_seed.evaluate,
-        "deblurring": deblurring.evaluate,
-        "defocus_maps": defocus_maps.evaluate,
-        "fit_blind": fit_blind.evaluate,
-        "kernel_size": kernel_size.evaluate,
-        "region": region.evaluate,
-        "sharpness": sharpness.evaluate,
-        "sigma_map": sigma_map.evaluate,
-    }
     try:
-        tyro.extras.subcommand_cli_from_dict(protocols, prog="eval")
+        tyro.extras.subcommand_cli_from_dict(PROTOCOLS, prog="eval")
     except (ImageError, WeightsError, ValueError) as error:
         print(f"eval: {error}", file=sys.stderr)
         return 1

@@ -1,6 +1,7 @@
 """`python -m eval all`: every protocol that there is data for, and one report of all of it."""
 
 import datetime
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -268,17 +269,18 @@ def _tell(source: IO[str], log: IO[str], last: list[str]) -> None:
 
 
 def code() -> str:
-    """The version of blurjax and the commit of the checkout, with a mark if it was changed."""
+    """The version of blurjax and the commit of the checkout, with a mark of what was changed."""
     try:
         commit, changed = (
             subprocess.run(
-                ["git", "-C", str(_ROOT), *arguments], capture_output=True, text=True, check=True
-            ).stdout.strip()
-            for arguments in (("rev-parse", "--short=12", "HEAD"), ("status", "--short", "-uno"))
+                ["git", "-C", str(_ROOT), *arguments], capture_output=True, check=True
+            ).stdout
+            for arguments in (("rev-parse", "--short=12", "HEAD"), ("diff", "HEAD"))
         )
     except (OSError, subprocess.CalledProcessError):
         return f"blurjax {blurjax.__version__}, commit not known"
-    return f"blurjax {blurjax.__version__}, commit {commit}{', changed' if changed else ''}"
+    mark = f", changed ({hashlib.sha256(changed).hexdigest()[:6]})" if changed else ""
+    return f"blurjax {blurjax.__version__}, commit {commit.decode().strip()}{mark}"
 
 
 # ---- the report

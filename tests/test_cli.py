@@ -118,6 +118,26 @@ def test_as_a_module_in_a_process_of_its_own(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_a_process_says_at_once_that_it_works_and_keeps_its_programs(tmp_path):
+    missing = tmp_path / "missing.png"
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    command = [sys.executable, "-m", "blurjax.cli", "analyze", str(missing)]
+
+    def lines(*options):
+        done = subprocess.run([*command, *options], capture_output=True, text=True, env=environment)
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        return done.stderr.splitlines()
+
+    first, sentence = lines()
+    assert "first call" in first and sentence.startswith(f"blurjax: {missing}: ")
+    (tmp_path / "blurjax").mkdir(exist_ok=True)
+    (tmp_path / "blurjax" / "a program").write_bytes(b"")
+    assert lines() == [f"blurjax: reading {missing}", sentence]
+    # For programs nothing but what is wrong.
+    assert lines("--json") == [sentence]
+
+
 def test_the_console_script_is_this_main():
     script = shutil.which("blurjax", path=os.path.dirname(sys.executable))
     assert script, "install the package: pip install -e ."
