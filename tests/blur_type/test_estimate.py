@@ -123,6 +123,7 @@ def test_arrays_that_are_no_image():
         blur_type.estimate(np.full((64, 64), 200.0))
 
 
+@pytest.mark.slow
 def test_large_photographs_stay_bounded():
     rng = np.random.default_rng(1)
     large = np.asarray(

@@ -66,6 +66,7 @@ def test_weight_says_whether_the_rule_holds(sharp, rule):
     np.testing.assert_allclose(batch.rejected, 1 - batch.weight.mean(), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_second_candidate_fills_more_slots(sharp):
     one = sample(jax.random.key(3), sharp, rule="textured", candidates=1)
     three = sample(jax.random.key(3), sharp, rule="textured", candidates=3)

@@ -63,6 +63,7 @@ def test_sum_is_one_and_batches_are_single_ones(kernel, getkey):
         np.testing.assert_allclose(together.kernel[i], consensus(groups[i]).kernel, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_weighted_sums(kernel, getkey):
     # No two alike: where the central one is another the mean jumps.
     noise = 0.02 * jax.random.uniform(getkey(), (3, *kernel.shape))

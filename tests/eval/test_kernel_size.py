@@ -230,6 +230,7 @@ def test_all_parts_with_a_stand_in(folder, estimator, monkeypatch, capsys):
     assert "n = 1 images, 1 unreadable" in shown.out and "1 kernels unreadable" in shown.out
 
 
+@pytest.mark.slow
 def test_margin_and_runtime(folder, estimator, monkeypatch):
     monkeypatch.setattr(protocol, "_TIMED", 1)
     monkeypatch.setattr(protocol, "_figures", lambda *args: [])
@@ -246,6 +247,7 @@ def test_margin_and_runtime(folder, estimator, monkeypatch):
     assert set(result["runtime"]["methods"]["automap"]) == {"1024 x 1024", "640 x 480"}
 
 
+@pytest.mark.slow
 def test_the_coarse_stage_is_asked_for_height_then_width(monkeypatch, estimator):
     config = kernel_size.Config(body="cascade")
     monkeypatch.setattr(kernel_size, "load", lambda name=None: ("cascade", config))
@@ -320,6 +322,7 @@ def test_options_that_do_not_fit(options, reason):
         protocol.evaluate(**options)
 
 
+@pytest.mark.slow
 def test_folders_that_hold_nothing_of_use(folder, estimator):
     with pytest.raises(ImageError, match="no kernel that can be read"):
         protocol.evaluate((folder / "in",), (folder / "in" / "none",), count=1, out=folder / "out")

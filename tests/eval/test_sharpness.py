@@ -215,6 +215,7 @@ def test_all_protocols_with_an_oracle(folders, estimator, capsys):
     assert "white = blurred" in said and "all blurred" in said and "left out, lbp" in said
 
 
+@pytest.mark.slow
 def test_white_is_what_the_caller_says(folders, estimator):
     options = {"composites": 0, "methods": ("detector",)}
     blurred = run(folders, **options)["pairs"]["methods"]["detector"]

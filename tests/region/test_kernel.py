@@ -64,6 +64,7 @@ def test_windows_and_their_scores_are_told_as_they_were_chosen(several, chosen):
     assert chosen == [(None, None, WINDOW, 3)]
 
 
+@pytest.mark.slow
 def test_each_window_has_the_kernel_that_is_found_in_it_alone(seen, several, monkeypatch):
     alone = region.Estimate(
         "ok",

@@ -151,9 +151,8 @@ def test_without_labels_there_is_no_training(float32, tmp_path):
         training.train("gabor", labels=tmp_path, workdir=tmp_path / "run", quiet=True)
 
 
-@pytest.mark.parametrize(
-    "preset", ["gabor", pytest.param("compact", marks=pytest.mark.slow)], ids=str
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["gabor", "compact"])
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(labels, tmp_path, monkeypatch, preset):
     train = functools.partial(training.train, preset, labels=labels, steps=3, quiet=True)
     whole = train(workdir=tmp_path / "a")
