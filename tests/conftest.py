@@ -26,7 +26,7 @@ _EVERY = {
     # Not `explain`, which takes long and tells little of what is compiled.
     "phases": (Phase.explicit, Phase.generate, Phase.shrink),
 }
-settings.register_profile("fast", max_examples=8, **_EVERY)
+settings.register_profile("fast", max_examples=5, **_EVERY)
 settings.register_profile("thorough", max_examples=60, **_EVERY)
 settings.load_profile("fast")
 

@@ -94,21 +94,22 @@ def load(file: str | Path, config_type: type[C]) -> tuple[Tree, C, dict[str, Any
         with np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
         meta = json.loads(arrays.pop(_META).tobytes())
+        checksum, values, record = meta["sha256"], meta["config"], meta["record"]
     except Exception as error:  # a damaged archive fails in a dozen ways
         raise WeightsError(
             f"{file} is damaged or no blurjax weights file ({type(error).__name__}: {error}); "
             "reinstall the package or train the weights again"
         ) from error
-    if _digest(arrays) != meta["sha256"]:
+    if _digest(arrays) != checksum:
         raise WeightsError(
             f"{file} does not match its checksum; reinstall the package or train the weights again"
         )
-    config = configuration(config_type, meta["config"], str(file))
+    config = configuration(config_type, values, str(file))
     single = {
         k: v.astype(np.float32) if np.issubdtype(v.dtype, np.floating) else v
         for k, v in arrays.items()
     }
-    return _nest(single), config, meta["record"]
+    return _nest(single), config, record
 
 
 def configuration(config_type: type[C], values: dict[str, Any], origin: str) -> C:

@@ -90,8 +90,8 @@ def same_batched(f, *stacks, atol=1e-12, rtol=1e-9):
 
 # What only jax, numpy or the checks of types say.
 _INSIDE = (
-    "XLA", "broadcast_in_dim", "dot_general", "could not be broadcast", "concatenate", "ShapedArray",
-    "Incompatible shapes", "TypeCheckError", "Traced", "lax.",
+    "XLA", "broadcast_in_dim", "dot_general", "could not be broadcast", "concatenate",
+    "ShapedArray", "Incompatible shapes", "TypeCheckError", "Traced", "lax.",
 )  # fmt: skip
 
 

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from blurjax import psf
 from tests.properties.common import (
-    SEEDS, angles, close, finite, magnitudes, quiet, refused, same_batched,
+    SEEDS,
+    angles,
+    close,
+    finite,
+    magnitudes,
+    quiet,
+    refused,
+    same_batched,
 )  # fmt: skip
 
 HUGE = 1e30
@@ -44,7 +51,7 @@ KERNELS = {
     "moffat": (psf.moffat, [magnitudes(HUGE), st.floats(1.01, 30.0)]),
     "airy": (psf.airy, [magnitudes(HUGE)]),
 }
-FORMS = ((9, "float64"), (1, "float64"), (5, "float32"), (9, "bfloat16"))
+FORMS = ((9, "float64"), (1, "float32"), (5, "bfloat16"))
 TOLERANCE = {"float64": 1e-9, "float32": 2e-5, "bfloat16": 0.05}
 
 
