@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,6 +70,19 @@ def analyze(image: np.ndarray | jax.Array, *, weights: Weights | None = None) ->
         >>> blurjax.analyze(photograph).blur_type.status
         'ok'
     """
+    with workers(image) as pool:
+        return finished(begin(image, pool, weights=weights))
+
+
+def begin(
+    image: np.ndarray | jax.Array, pool: Executor, *, weights: Weights | None = None
+) -> dict[str, Future[Any]]:
+    """What `analyze` gathers, as futures, in the order in which they are begun (host).
+
+    Args:
+        image, weights: as of `analyze`, which also says what is refused.
+        pool: from `workers`.
+    """
     files = dict(weights or {})
     if unknown := files.keys() - set(Analysis._fields):
         raise ValueError(
@@ -84,23 +97,31 @@ def analyze(image: np.ndarray | jax.Array, *, weights: Weights | None = None) ->
         variables = LOADERS[name](files[name]) if name in files else ()
         return _SYSTEMS[name](gray, *variables)
 
-    # Two at a time: while one compiles, which takes one core, another computes. Of a large image
-    # each needs much memory, and time enough for compiling not to matter.
-    with ThreadPoolExecutor(2 if gray.size <= _SMALL else 1) as pool:
-        found = dict(zip(_SYSTEMS, pool.map(answer, _SYSTEMS), strict=True))
-    return Analysis(**found)
+    return {name: pool.submit(answer, name) for name in _SYSTEMS}
 
 
-# Those that take longest first.
+def finished(answers: Mapping[str, Future[Any]]) -> Analysis:
+    """All that was begun, once it is there."""
+    return Analysis(**{name: answer.result() for name, answer in answers.items()})
+
+
+def workers(image: np.ndarray | jax.Array) -> ThreadPoolExecutor:
+    """What looks at an image: two at once, for while one compiles, which takes one core, another
+    computes. Of a large image each needs much memory, and time enough for compiling not to
+    matter."""
+    return ThreadPoolExecutor(2 if np.size(image) <= _SMALL else 1)
+
+
+# First those that tell what a preview of deblurring is to try, see `_deblur.preview`.
 _SYSTEMS: dict[str, Callable[..., Any]] = {
+    "kernel_size": kernel_size.estimate,
+    "region": region.estimate,
+    "blur_type": blur_type.estimate,
     "sharpness": sharpness.estimate,
     "sigma_map": sigma_map.estimate,
-    "kernel_size": kernel_size.estimate,
-    "blur_type": blur_type.estimate,
-    "region": region.estimate,
 }
-# Pixels of an image, up to which two systems look at it at once.
-_SMALL = 4_000_000
+# Numbers in an image, up to which two systems look at it at once.
+_SMALL = 12_000_000
 
 
 def _load_detector(name: str | Path | None = None) -> tuple[Any, sharpness.Config]:

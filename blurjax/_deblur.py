@@ -12,7 +12,7 @@ import numpy as np
 from blurjax import blur_type, deconvolution, features, images, kernel_size
 from blurjax import psf as kernels
 from blurjax import region as regions
-from blurjax._analyze import Analysis, blur_phrase
+from blurjax._analyze import Analysis, Weights, begin, blur_phrase, finished, workers
 from blurjax.deconvolution._noise import weight_for_noise
 
 # What the kernel is estimated from: the part of the image with the most varied gradients. More
@@ -34,9 +34,9 @@ _UNSURE = 1.5
 _WHITE, _CLIPPED = 0.995, 5e-4
 _TILE, _OVERLAP = 1024, 128
 # Of previews: the side of what is shown of larger images, so that with what is seen through the
-# kernel it is one tile; and the kernels they look for, few because each is compiled.
+# kernel it is one tile; and the side of kernels that are looked for: one program serves all.
 _SHOWN, _BEYOND = 832, 96
-_PREVIEWED = (15, 31)
+_PREVIEWED = 17
 # See `weight_for_noise`: what was best on photographs of the training tenths with the true kernel.
 _WEIGHTS = {"hyper_laplacian": 0.3, "total_variation": 0.54, "wiener": 8.0}
 # What an estimated kernel leaves unexplained is like so much noise (likewise, with such kernels).
@@ -195,18 +195,38 @@ class Preview(NamedTuple):
     """"ok", or one sentence that says why nothing was done."""
 
 
-def preview(image: np.ndarray | jax.Array, analysis: Analysis) -> Preview:
+def analyze_and_preview(
+    image: np.ndarray | jax.Array, *, weights: Weights | None = None
+) -> tuple[Analysis, Preview]:
+    """`blurjax.analyze` and `preview`, which begins before all systems have answered (host).
+
+    Args:
+        image, weights: as of `blurjax.analyze`, which also says what is refused.
+    """
+    with workers(image) as pool:
+        answers = begin(image, pool, weights=weights)
+        # These are begun before all others, so that it waits for none that waits for it.
+        known = [answers[name] for name in ("blur_type", "kernel_size", "region")]
+        part = preview(image, *(answer.result() for answer in known))
+        return finished(answers), part
+
+
+def preview(
+    image: np.ndarray | jax.Array,
+    kind: blur_type.Estimate,
+    extent: kernel_size.Estimate,
+    best: regions.Estimate,
+) -> Preview:
     """What deblurring would make of an image, as quickly as can be (host).
 
     Of a blur whose type is known the kernel has its parameters; else it is what one search finds
-    in the best window, in a box of 15 or 31 px; larger kernels are looked for in twice the window
-    at half its size. One pass of total variation restores the part
-    about that window, 832 pixels of each side that has more than 1024. `deblur` looks longer, and
-    at all of it.
+    in the best window, in a box of 17 px; larger kernels are looked for in larger windows,
+    reduced. One pass of total variation restores the part about that window, 832 pixels of each
+    side that has more than 1024. `deblur` looks longer, and at all of it.
 
     Args:
         image: as for `deblur`.
-        analysis: what `blurjax.analyze` says of it.
+        kind, extent, best: what blur_type, kernel_size and region say of it.
 
     Returns:
         `Preview`.
@@ -219,15 +239,15 @@ def preview(image: np.ndarray | jax.Array, analysis: Analysis) -> Preview:
     # Of a large image only what is needed is copied.
     image = np.asarray(image)
     shape = image.shape[:2]
-    box = _shown(shape, analysis)
+    box = _shown(shape, best)
     before = _as_floats(_cut(image, box))
-    found = _quick(image, analysis)
+    found = _quick(image, kind, extent, best)
     if isinstance(found, str):
         return Preview(
             before, before, box, np.ones((1, 1), np.float32), "nothing to undo", 0.0, found
         )
     # What lies beyond the box is seen through the kernel, and need not be guessed.
-    margin = min(found.kernel.shape[-1], _BEYOND)
+    margin = min(2 * found.kernel.shape[-1], _BEYOND)
     row, column, height, width = box
     top, left = max(row - margin, 0), max(column - margin, 0)
     bottom, right = (
@@ -243,31 +263,31 @@ def preview(image: np.ndarray | jax.Array, analysis: Analysis) -> Preview:
     return Preview(before, after, box, found.kernel, found.path, found.confidence, "ok")
 
 
-def part_of(found: Deblurred, image: np.ndarray | jax.Array, analysis: Analysis) -> Preview:
+def part_of(found: Deblurred, image: np.ndarray | jax.Array, best: regions.Estimate) -> Preview:
     """The same part of an image that `deblur` restored as a whole (host).
 
     Args:
         found: from `deblur`.
         image: what it was made of.
-        analysis: what `blurjax.analyze` says of that.
+        best: what region says of that.
     """
-    box = _shown(found.image.shape[:2], analysis)
+    box = _shown(found.image.shape[:2], best)
     before, after = _as_floats(_cut(np.asarray(image), box)), _cut(found.image, box)
     return Preview(before, after, box, found.kernel, found.path, found.confidence, found.status)
 
 
-def _shown(shape: tuple[int, ...], analysis: Analysis) -> Box:
+def _shown(shape: tuple[int, ...], best: regions.Estimate) -> Box:
     """The part of an image of `shape` that previews show."""
-    return _about(shape, analysis, *(side if side <= _TILE else _SHOWN for side in shape))
+    return _about(shape, best, *(side if side <= _TILE else _SHOWN for side in shape))
 
 
-def _about(shape: tuple[int, ...], analysis: Analysis, height: int, width: int = 0) -> Box:
+def _about(shape: tuple[int, ...], best: regions.Estimate, height: int, width: int = 0) -> Box:
     """A box about the best window, or in the middle if there is none; less where there is less."""
     shape = shape[:2]
     sides = [min(side, most) for side, most in zip(shape, (height, width or height), strict=True)]
     middle = [side / 2 for side in shape]
-    if analysis.region.status == "ok":
-        top, left, high, wide = analysis.region.boxes[0].tolist()
+    if best.status == "ok":
+        top, left, high, wide = best.boxes[0].tolist()
         middle = [top + high / 2, left + wide / 2]
     corner = [
         int(min(max(centre - side / 2, 0), whole - side))
@@ -281,9 +301,13 @@ def _cut(image: np.ndarray, box: Box) -> np.ndarray:
     return image[row : row + height, column : column + width]
 
 
-def _quick(image: np.ndarray, analysis: Analysis) -> _Found | str:
+def _quick(
+    image: np.ndarray,
+    kind: blur_type.Estimate,
+    extent: kernel_size.Estimate,
+    best: regions.Estimate,
+) -> _Found | str:
     """The kernel of a preview, or why there is none."""
-    kind, extent = analysis.blur_type, analysis.kernel_size
     sure = float(kind.answers.max())
     if kind.status == "ok" and sure >= _PLAIN:
         if kind.label == "sharp":
@@ -292,15 +316,13 @@ def _quick(image: np.ndarray, analysis: Analysis) -> _Found | str:
             return _parametric(kind, sure)
     if extent.status != "ok":
         return extent.status
-    # Two programs serve all: each takes seconds to compile.
-    size = next((side for side in _PREVIEWED if side >= extent.size), _PREVIEWED[-1])
-    times = 1 if extent.size <= size else math.ceil(extent.size / size)
-    box = _about(image.shape, analysis, times * regions.WINDOW)
+    times = max(1, math.ceil(extent.size / _PREVIEWED))
+    box = _about(image.shape, best, times * regions.WINDOW)
     window = _reduced(images.as_gray(_cut(image, box)), times)
-    if min(window.shape) < 2 * size:
+    if min(window.shape) < 2 * _PREVIEWED:
         return f"a kernel of {extent.size} px cannot be seen in {box[2]}x{box[3]} px"
-    found = deconvolution.estimate_kernel(jnp.asarray(window), size=size, starts="plain")
-    wide = size * times + (size * times + 1) % 2
+    found = deconvolution.estimate_kernel(jnp.asarray(window), size=_PREVIEWED, starts="plain")
+    wide = _PREVIEWED * times | 1
     kernel = np.asarray(jax.image.resize(found.kernel, (wide, wide), "linear"))
     path = f"blind, one search in one window, {wide} px"
     return _Found(kernel / kernel.sum(), path, math.nan)

@@ -5,6 +5,7 @@ not be read, answered or written; 2 the command itself is wrong; 130 interrupted
 """
 
 import contextlib
+import gc
 import glob
 import json
 import math
@@ -157,6 +158,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     own = argv is None
     if own:
         _keep_programs()
+        # Tracing makes many objects, few of them garbage: a seventh of a first answer's time.
+        gc.set_threshold(100_000, 50, 20)
     argv = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         # Names of files may hold what the terminal's encoding does not.
@@ -359,21 +362,21 @@ def _counted(n: int, noun: str) -> str:
 
 
 def _check_weights(choices: Sequence[str]) -> dict[str, Path]:
-    """The weights to pass on, after loading all once: their fault is not the images'."""
+    """The weights to pass on, after loading them once: their fault is not the images'."""
     from blurjax._analyze import LOADERS
 
     files: dict[str, Path] = {}
     for choice in choices:
-        system, equals, file = choice.partition("=")
+        system, equals, name = choice.partition("=")
         # The name of a file may hold "=" too.
         if not equals or system not in LOADERS:
-            system, file = "blur_type", choice
+            system, name = "blur_type", choice
         if system in files:
             raise Failure(f"--weights names two files for {system}; give one", 2)
-        files[system] = Path(file)
+        files[system] = Path(name)
     try:
-        for system, load in LOADERS.items():
-            load(files.get(system))
+        for system, file in files.items():
+            LOADERS[system](file)
     except (ValueError, TypeError, OSError) as error:
         raise Failure(_one_line(error)) from error
     return files
@@ -472,11 +475,14 @@ class _Answer(NamedTuple):
 
 
 def _answer(file: Path, weights: dict[str, Path], place: _Place | None, *, full: bool) -> _Answer:
-    from blurjax import _analyze, _pages
+    from blurjax import _analyze, _deblur, _pages
 
     try:
         image = _read(file)
-        analysis = _analyze.analyze(image, weights=weights)
+        if place is None or full:
+            analysis, part = _analyze.analyze(image, weights=weights), None
+        else:
+            analysis, part = _deblur.analyze_and_preview(image, weights=weights)
     except ValueError as error:
         return _refused(file, _one_line(error))
     height, width = image.shape[:2]
@@ -486,7 +492,7 @@ def _answer(file: Path, weights: dict[str, Path], place: _Place | None, *, full:
     if place is not None:
         entry["sigma_map"] |= _write_sigma(place, analysis.sigma_map)
         entry["sharpness"] |= _write_sharpness(place, analysis.sharpness)
-        entry |= _write_page(place, file, image, analysis, entry, full=full)
+        entry |= _write_page(place, file, image, analysis, part, entry)
         thumbnail = _pages.thumbnail(image)
     if min(height, width) < _analyze.MIN_SIZE:
         # Of all the reasons, that of the system that would do with the fewest pixels.
@@ -529,24 +535,21 @@ def _write_page(
     file: Path,
     image: np.ndarray,
     analysis: Any,
+    part: Any,
     entry: dict[str, Any],
-    *,
-    full: bool,
 ) -> dict[str, Any]:
-    """Write an image's picture and page, with a part of it deblurred; what the report says."""
-    from blurjax import _pages, plots
-    from blurjax._deblur import deblur, part_of, preview
+    """Write an image's picture and page, with a part of it deblurred, of which `part` is a preview;
+    without one the whole is. What the report says of them."""
+    from blurjax import _deblur, _pages, plots
 
     copy: dict[str, Any] = {}
-    if full:
-        found = deblur(image)
-        part = part_of(found, image, analysis)
+    if part is None:
+        found = _deblur.deblur(image)
+        part = _deblur.part_of(found, image, analysis.region)
         if found.status == "ok":
             _check_target(place.deblurred, [file], overwrite=True)
             bits = _write_like(place.deblurred, found.image, file)
             copy = {"file": place.deblurred.name, "bits": bits}
-    else:
-        part = preview(image, analysis)
     figure = plots.analysis(image, analysis, preview=part, title=file.name)
     try:
         plots.save(figure, place.picture)

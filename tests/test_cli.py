@@ -21,7 +21,18 @@ import tifffile
 from PIL import Image
 
 import blurjax
-from blurjax import _analyze, blur_type, cli, data, images, imaging, psf, sharpness, weights
+from blurjax import (
+    _analyze,
+    _deblur,
+    blur_type,
+    cli,
+    data,
+    images,
+    imaging,
+    psf,
+    sharpness,
+    weights,
+)
 
 RNG = np.random.default_rng(7)
 TEXTURE = RNG.integers(0, 256, (128, 160, 3)).astype(np.uint8)
@@ -579,9 +590,9 @@ def test_an_interrupted_analysis_goes_on(tmp_path, analyze, monkeypatch):
     monkeypatch.setattr(images, "read", read)
     asked.clear()
     answered = []
-    estimate = _analyze.analyze
+    begin = _deblur.begin
     monkeypatch.setattr(
-        _analyze, "analyze", lambda image, **more: answered.append(1) or estimate(image, **more)
+        _deblur, "begin", lambda *image, **more: answered.append(1) or begin(*image, **more)
     )
     status, out, err = analyze(*files, "--out", out_dir, "--resume")
     assert (status, err) == (0, "") and len(answered) == 2 and "answered before" in out

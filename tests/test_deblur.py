@@ -1,9 +1,13 @@
 """`blurjax.deblur`: how the kernel is come by, and what is made of it."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 import blurjax
 from blurjax import (
@@ -584,3 +588,110 @@ def test_a_shake_is_undone_blindly():
     assert kernel_similarity(jnp.asarray(found.kernel), kernel) > 0.75
     # The kernel is found up to a shift of half a pixel.
     assert np.std(np.diff(found.image)) > 1.2 * np.std(np.diff(seen))
+
+
+# ---- previews
+
+
+NOWHERE = region.Estimate(
+    "too small", np.zeros((0, 4), int), np.zeros(0), np.zeros((0, 0)), np.zeros((0, 0, 4), int)
+)
+
+
+def best_at(row, column, side=region.WINDOW):
+    box = np.array([[row, column, side, side]])
+    return region.Estimate("ok", box, np.ones(1), np.ones((1, 1)), box[None])
+
+
+def test_a_preview_undoes_a_blur_of_known_type(scene):
+    sharp, seen = scene
+    found = _deblur.preview(seen, kind("defocus", 0.8, radius=2.5), extent(5), NOWHERE)
+    assert found.status == "ok" and "radius 2.5 px" in found.path and found.confidence == 0.8
+    assert found.box == (0, 0, 100, 100)
+    np.testing.assert_array_equal(found.before, seen)
+    assert psnr(found.after, sharp) > psnr(seen, sharp) + 2
+    assert found.after.shape == seen.shape and found.after.dtype == np.float32
+
+
+def test_a_preview_of_a_sharp_image_says_that_it_is(scene):
+    _, seen = scene
+    found = _deblur.preview(seen, kind("sharp", 0.9), extent(5), NOWHERE)
+    assert found.status == "it looks sharp (probability 0.90)" and found.kernel.shape == (1, 1)
+    np.testing.assert_array_equal(found.before, found.after)
+
+
+def test_a_preview_shows_a_part_as_the_whole_would_be(monkeypatch):
+    monkeypatch.setattr(_deblur, "_TILE", 128)
+    monkeypatch.setattr(_deblur, "_SHOWN", 96)
+    seen = blurred(photograph(100, 260), DISC)
+    told = kind("defocus", 0.8, radius=2.5), extent(5), best_at(10, 150, 80)
+    found = _deblur.preview(seen, *told)
+    # About the middle of the best window, and no further than the image.
+    assert found.box == (0, 142, 100, 96)
+    np.testing.assert_array_equal(found.before, seen[:, 142:238])
+    monkeypatch.setattr(_deblur, "_TILE", 1024)
+    whole = _deblur.preview(seen, *told)
+    assert whole.box == (0, 0, 100, 260)
+    # Solvers of unlike images differ a little everywhere; what is undone is much more.
+    change, done = (
+        np.std(found.after - other) for other in (whole.after[:, 142:238], found.before)
+    )
+    assert change < 0.15 * done and done > 0.02
+    same = _deblur.part_of(
+        blurjax.Deblurred(whole.after, whole.kernel, 5, "", 1.0, "ok"), seen, told[2]
+    )
+    np.testing.assert_array_equal(same.after, whole.after)
+    np.testing.assert_array_equal(same.before, seen)
+
+
+@pytest.mark.parametrize(("size", "times"), [(5, 1), (17, 1), (18, 2), (40, 3)])
+def test_a_preview_looks_for_other_kernels_in_one_program(monkeypatch, size, times):
+    windows = []
+
+    def estimate_kernel(window, *, size, starts):
+        windows.append((window.shape, size, starts))
+        kernel = jnp.zeros((size, size)).at[size // 2, 3:-3].set(1 / (size - 6))
+        return deconvolution.KernelEstimate(
+            kernel.astype(jnp.float32), jnp.float32(1), kernel[None], jnp.zeros(1)
+        )
+
+    monkeypatch.setattr(deconvolution, "estimate_kernel", estimate_kernel)
+    monkeypatch.setattr(_deblur, "_restored", lambda pixels, *_: pixels)
+    image = np.random.default_rng(0).uniform(size=(700, 750)).astype(np.float32)
+    found = _deblur.preview(image, kind("no dominant blur", 0.9), extent(size), best_at(400, 500))
+    ((shape, searched, starts),) = windows
+    assert (shape, searched, starts) == ((228, 228), 17, "plain")
+    assert len(found.kernel) == (17 * times) | 1 and np.isnan(found.confidence)
+    assert found.kernel.sum() == pytest.approx(1, abs=1e-5)
+    # As long as the one that was found, times as much.
+    assert np.ptp(np.nonzero(found.kernel.sum(0) > 1e-3)[0]) == pytest.approx(11 * times, abs=3)
+
+
+def test_a_preview_says_why_there_is_none():
+    image = np.full((60, 60), 0.5, np.float32)
+    small = _deblur.preview(image, kind("no dominant blur", 0.9), extent(40), NOWHERE)
+    assert small.status == "a kernel of 40 px cannot be seen in 60x60 px"
+    unknown = extent(5, status="too little texture: the image is flat")
+    flat = _deblur.preview(image, kind("motion", 0.3, length=3.0, angle=0.0), unknown, NOWHERE)
+    assert flat.status == unknown.status
+
+
+@pytest.mark.slow
+def test_a_large_photograph_is_analysed_in_bounded_memory(tmp_path):
+    """25 megapixels in colour: 0.8 GB for the programs, and some 60 bytes a pixel."""
+    tile = (255 * in_colour(photograph(250, 250))).astype(np.uint8)
+    Image.fromarray(np.tile(tile, (20, 20, 1))).save(tmp_path / "large.jpg")
+    code = (
+        "import resource, sys; from blurjax import cli; "
+        "status = cli.main(['analyze', sys.argv[1], '--out', sys.argv[2]]); "
+        "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; "
+        "print(peak); sys.exit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "large.jpg"), str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "large.html").exists()
+    assert int(done.stdout.split()[-1]) < 3_000_000
