@@ -172,14 +172,14 @@ def plan(where: layout.Layout, *, quick: bool, seed: int) -> list[Job]:
     if where.photographs or where.levin or where.motion_pairs:
         add("deblurring", "deblurring", *_deblurring(where, few(6, 32)))
     if where.unseen:
-        sizes = ("--count", few(3, 24), "--stride", few(100, 60))
+        sizes = ("--count", few(3, 24), "--stride", few(36, 60))
         estimators = ("--estimators", "l0")
         unseen = ("--images", *where.unseen, "--kernels", "random")
         recorded = ("--levin", where.levin) if where.levin else ()
         side = ("--side", few(300, 450) if where.lai is None else 450)
         add("region", "region", *unseen, *recorded, *sizes, *side, *estimators)
     if where.saturated:
-        sizes = ("--count", few(2, 10), "--stride", few(100, 60), "--estimators", "l0")
+        sizes = ("--count", few(2, 10), "--stride", few(80, 60), "--estimators", "l0")
         saturated = ("--images", *where.saturated, "--kernels", "random", "--no-timing")
         add("region_saturated", "region", *saturated, *sizes)
     if where.photographs:
