@@ -60,6 +60,11 @@ def angles():
     return st.sampled_from(turns) | st.floats(-7, 7)
 
 
+def dear(values, cheap):
+    """Parameters of a test, of which the others than the cheap ones are left to `make test-all`."""
+    return [v if v in cheap else pytest.param(v, marks=pytest.mark.slow) for v in values]
+
+
 def quiet(f, *args, **options):
     """What f returns, without the warnings of kernels that are cut off."""
     with warnings.catch_warnings():

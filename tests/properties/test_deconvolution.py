@@ -14,6 +14,7 @@ from tests.properties.common import (
     KINDS,
     SEEDS,
     close,
+    dear,
     finite,
     magnitudes,
     picture,
@@ -50,7 +51,7 @@ def compiled(name):
     return jax.jit(SOLVERS[name])
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", dear(SOLVERS, [n for n in SOLVERS if "," not in n]))
 @given(data=st.data(), seed=SEEDS, shape=st.sampled_from([(8, 9), (1, 1)]))
 def test_solvers_answer_every_image(name, data, seed, shape):
     """Finite, of the image's shape and dtype; a constant stays one, a delta undoes nothing."""
@@ -70,6 +71,7 @@ def test_solvers_answer_every_image(name, data, seed, shape):
     close(solve(image, k).value, found.value, atol=0)
 
 
+@pytest.mark.slow
 @given(seed=SEEDS, kind=st.sampled_from(KINDS))
 def test_solvers_take_halves_channels_and_many(seed, kind):
     image, k = jnp.asarray(picture(kind, (2, 6, 7), seed)), some_kernel(seed)
@@ -192,6 +194,7 @@ def test_noise_ringing_and_tiles(data, strength, factor):
     same_batched(deconvolution.noise_level, jnp.stack([image, other]))
 
 
+@pytest.mark.slow
 @given(seed=SEEDS, size=st.sampled_from([3, 5]))
 def test_consensus_and_judgement(seed, size):
     image = jnp.asarray(picture("steps", (24, 25), seed))

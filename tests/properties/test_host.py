@@ -201,6 +201,7 @@ def test_folders_pairs_and_what_is_installed(folder):
     refused(data.build, "no_such_builder", folder, data_dir=str(folder))
 
 
+@pytest.mark.slow
 @given(seed=SEEDS, size=st.sampled_from([16, 17]))
 def test_images_from_keys(seed, size):
     key = jax.random.key(seed)

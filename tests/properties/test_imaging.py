@@ -13,6 +13,7 @@ from blurjax import imaging, psf
 from tests.properties.common import (
     SEEDS,
     close,
+    dear,
     finite,
     magnitudes,
     picture,
@@ -42,7 +43,7 @@ def blurred(boundary, method="auto"):
     return jax.jit(functools.partial(imaging.blur, boundary=boundary, method=method))
 
 
-@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("boundary", dear(BOUNDARIES, ("reflect", "valid")))
 @given(data=st.data(), shape=st.sampled_from(SHAPES), size=st.sampled_from(SIDES), seed=SEEDS)
 def test_blur_is_a_linear_map_with_its_adjoint(boundary, data, shape, size, seed):
     if not fits(shape, size, boundary):
@@ -175,6 +176,7 @@ def test_pad(boundary, data, shape, width):
         assert padded.min() >= image.min() - 1e-12 and padded.max() <= image.max() + 1e-12
 
 
+@pytest.mark.slow
 @given(
     data=st.data(),
     shape=st.sampled_from(SHAPES),
@@ -386,6 +388,7 @@ def test_random_blurs(seed, data, probability):
         close(found.images, images, atol=0)
 
 
+@pytest.mark.slow
 @given(seed=SEEDS)
 def test_batches_of_images(seed):
     images = jnp.asarray(picture("noise", (2, 6, 5), seed))

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ def machine(seed, scale):
     return key, params, data
 
 
+@pytest.mark.slow
 @given(seed=SEEDS, scale=st.sampled_from([0.0, 0.01, 1.0, 1e3]), units=UNITS)
 def test_machines(seed, scale, units):
     """Probabilities stay probabilities, whatever the weights; the same key, the same step."""
