@@ -20,7 +20,7 @@ p.lead { font-size: 1.25rem; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: .92rem; }
 caption { text-align: left; padding: .3rem 0; }
 th, td { border-bottom: 1px solid var(--line); padding: .3rem .7rem; text-align: left;
-  vertical-align: top; overflow-wrap: anywhere; }
+  vertical-align: top; overflow-wrap: break-word; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tr.ours { font-weight: 600; } tr.published { background: var(--soft); font-style: italic; }
 th { overflow-wrap: normal; }
@@ -33,7 +33,7 @@ pre { background: var(--soft); padding: .7rem; overflow-x: auto; font-size: .85r
 footer { margin-top: 3rem; font-size: .85rem; border-top: 1px solid var(--line); }
 """
 
-_NUMBER = re.compile(r"[-+−±<>\d.,%()/ ]*\d[-+−±<>\d.,%()/ ]*")
+_NUMBER = re.compile(r"([-+−±<>\d.,%()/ ]| to )*\d([-+−±<>\d.,%()/ ]| to )*")
 
 
 def page(title: str, body: Iterable[str], footer: str = "") -> bytes:

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ from eval.evidence import Item, Row
 _ROOT = Path(__file__).parents[1]
 _PACKAGES = ("jax", "jaxlib", "flax", "numpy", "scipy", "scikit-image", "pillow")
 _INTERVAL = "95 % intervals in brackets, by bootstrap over images (10 000 draws, seed 0)"
+_REPRODUCED = "reproduced, on the data of this run"
 _KINDS = {
     "ours": "ours, measured in this run",
     "published": "published by the source, on its own test set",
@@ -330,7 +332,7 @@ def _item(
     failures = {o.job.name: o.failure for o in outcomes if o.failure}
     rows: list[Row] = []
     pictures: list[Path] = []
-    status = "reproduced"
+    status = _REPRODUCED
     if item.runs and not used:
         status = f"not run: {_reason(item, failures)}"
     else:
@@ -356,8 +358,18 @@ def _item(
             }
             for row in rows
         ],
-        "figures": [os.path.relpath(path, runs.parent) for path in pictures],
+        "figures": [_beside(path, runs.parent) for path in pictures],
     }
+
+
+def _beside(path: Path, out: Path) -> str:
+    """The name of a picture in the report's folder; one from elsewhere is copied there."""
+    if not path.is_relative_to(out):
+        copy = out / "figures" / path.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+        path = copy
+    return path.relative_to(out).as_posix()
 
 
 def _reason(item: Item, failures: Mapping[str, str]) -> str:
@@ -396,8 +408,8 @@ def _head(result: Mapping[str, Any]) -> list[str]:
         f"Data: {result['data']}.{quick}",
         f"Code: {result['code']}; Python {platform.python_version()}, {versions}.",
         f"Machine: {result['machine']}. Began {result['began']}, {result['seconds']:.0f} s.",
-        f"{_INTERVAL}; n counts images. Numbers that the sources publish are of their own test "
-        "sets and stand in lines of their own.",
+        f"{_INTERVAL}; n counts photographs, which the draws are of. Numbers that the sources "
+        "publish are of their own test sets and stand in lines of their own.",
     ]
 
 
@@ -440,7 +452,7 @@ def _says(item: Mapping[str, Any]) -> list[str]:
     """What there is to know about an item beside its table."""
     said = [item["note"]] if item["note"] else []
     if item["missing"]:
-        said.append(f"Cannot be had: {item['missing']}.")
+        said.append(f"What cannot be had: {item['missing']}.")
     return said
 
 
@@ -450,13 +462,12 @@ def _markdown(result: Mapping[str, Any]) -> str:
     lines += [f"| {i['key']} | {i['title']} | {i['status']} |" for i in result["items"]]
     for item in result["items"]:
         lines += ["", f"## {item['key']}: {item['title']}", "", item["source"], ""]
-        if item["status"] != "reproduced":
+        if item["status"] != _REPRODUCED:
             lines += [f"**{item['status']}**", ""]
         lines += [f"{line}\n" for line in _says(item)]
         if item["rows"]:
             columns = ["", "kind", "n", *_columns(item)]
-            lines += [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-            lines += [f"| {' | '.join(cells)} |" for cells in _lines(item)]
+            lines += [_line(columns), "|---" * len(columns) + "|", *map(_line, _lines(item))]
         lines += [f"\n![{item['title']}]({figure})" for figure in item["figures"]]
     lines += ["", "## Runs", "", "| run | seconds | |", "|---|---|---|"]
     lines += [
@@ -464,6 +475,10 @@ def _markdown(result: Mapping[str, Any]) -> str:
         for run in result["runs"]
     ]
     return "\n".join(lines) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def _body(
@@ -486,7 +501,7 @@ def _body(
             body.append(f"<h2>{_html.text(source)}</h2>")
         body.append(f'<h3 id="{_anchor(item)}">{_html.text(item["key"])}: '
                     f"{_html.text(item['title'])}</h3>")  # fmt: skip
-        if item["status"] != "reproduced":
+        if item["status"] != _REPRODUCED:
             body.append(_html.paragraph(f"{item['status']}."))
         body += [_html.paragraph(line) for line in _says(item)]
         if item["rows"]:

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from blurjax import data, images
+from eval.blurred import shake
 
 # Of each role the folders it may have, the best first; all that are there are used where several
 # may be. A star stands for anything.
@@ -30,6 +32,10 @@ _DEFOCUS = (
     ("dbd_samples/xu100-source", "dbd_samples/xu100-gt", "sharp"),
     ("dbd_samples/dut500-source", "dbd_samples/dut500-gt", "sharp"),
 )
+
+
+# Sizes in pixels of the kernels that stand for given ones where there are none.
+_SHAKES = (11, 17, 27, 41)
 
 
 class Layout(NamedTuple):
@@ -114,7 +120,8 @@ def find(root: Path, scratch: Path) -> Layout:
 
 
 def embedded(scratch: Path) -> Layout:
-    """The photographs inside scikit-image, none of which the shipped weights have learned from."""
+    """The photographs inside scikit-image, none of which the shipped weights have learned from, and
+    four random camera shakes."""
     roles = {
         "photographs": ("astronaut", "camera", "coffee", "coins", "motorcycle_left", "rocket"),
         "first": ("astronaut", "camera", "coins"),
@@ -137,8 +144,15 @@ def embedded(scratch: Path) -> Layout:
                 images.write(file, images.read(data.embedded_path(f"{name}.png")))
             else:
                 images.write(file, np.asarray(sharp[name], np.float32))
+    kernels = scratch / "kernels"
+    kernels.mkdir(exist_ok=True)
+    for size in _SHAKES:
+        file = kernels / f"shake_{size}.npy"
+        if not file.exists():
+            images.write_psf(file, shake(jax.random.key(0), size).psf)
     return Layout(
         photographs=(folders["photographs"],),
+        kernels=(kernels,),
         first=folders["first"],
         second=folders["second"],
         textures=(folders["textures"],),
