@@ -97,6 +97,20 @@ def test_kernels_are_kernels(name, form, data):
         assert all(slope.dtype == jnp.dtype(dtype) for slope in slopes)
 
 
+def test_motions_on_the_diagonals_have_no_negative_values():
+    lengths = jnp.linspace(0.0, 8.0, 65)[:, None]
+    kernels = psf.motion(lengths, jnp.arange(8.0)[None] * (np.pi / 4), size=11)
+    assert float(kernels.min()) >= 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ["gaussian", "polygon"])
+def test_widths_without_end_give_flat_kernels(name, dtype):
+    widths = jnp.array([300.0, 1e4, 1e9, 1e30], dtype)
+    kernels = quiet(getattr(psf, name), widths, size=5)
+    np.testing.assert_allclose(np.asarray(kernels, np.float64), 1 / 25, rtol=0.02)
+
+
 @pytest.mark.parametrize("name", KERNELS)
 @given(data=st.data())
 def test_one_by_one_or_together(name, data):
