@@ -291,7 +291,10 @@ POINTS = st.floats(-3, 3) | st.integers(-9, 9).map(float) | st.sampled_from([1e9
 
 @given(
     points=st.lists(st.tuples(POINTS, POINTS), min_size=5, max_size=5),
-    weights=st.lists(magnitudes(1e6), min_size=5, max_size=5),
+    # Weights below 1e-150 have no finite gradient: the square of their sum is 0.
+    weights=st.lists(
+        st.sampled_from([0.0, 1e-9, 1.0, 1e6]) | st.floats(1e-3, 10), min_size=5, max_size=5
+    ),
 )
 def test_trajectories(points, weights):
     path, time = jnp.array(points), jnp.array(weights)
