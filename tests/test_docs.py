@@ -96,6 +96,7 @@ def usage(program, subcommand):
     """The help text of a subcommand; fails if there is none of that name."""
     import tyro
 
+    from eval.__main__ import PROTOCOLS
     from train.__main__ import COMMANDS
 
     said, status = io.StringIO(), 0
@@ -108,7 +109,7 @@ def usage(program, subcommand):
             elif program == "train":
                 tyro.cli(COMMANDS[subcommand], args=["--help"])
             else:
-                tyro.cli(importlib.import_module(f"eval.{subcommand}").evaluate, args=["--help"])
+                tyro.cli(PROTOCOLS[subcommand], args=["--help"])
     except SystemExit as stopped:
         status = stopped.code
     assert status == 0, f"{program} {subcommand}"
