@@ -185,7 +185,8 @@ def sentence(analysis: Analysis) -> str:
     words = f"{_NAMED[kind.label](kind.parameters)}{_where(kind.label, share)}"
     if kind.label == "no dominant blur":
         words += ", by no one Gaussian, motion or disc"
-        if analysis.kernel_size.status == "ok":
+        # A camera that shook blurs all of the frame.
+        if analysis.kernel_size.status == "ok" and (share is None or share < 0.5):
             words += f" (as motion about {size_phrase(analysis.kernel_size)})"
     return f"{words}; confidence {confidence(kind)}"
 

@@ -215,6 +215,10 @@ def test_sharpness_in_words(share, shown):
             "blurred, in 70 % of the frame, by no one Gaussian, motion or disc "
             "(as motion about 13.4 x 8.1 px)",
         ),
+        (
+            *("no dominant blur", {}, 0.6),
+            "blurred, in 40 % of the frame, by no one Gaussian, motion or disc",
+        ),
     ],
 )
 def test_a_sentence_says_what_how_much_where_and_how_surely(label, parameters, share, said):
