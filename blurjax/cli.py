@@ -496,9 +496,9 @@ def _answer(file: Path, weights: dict[str, Path], place: _Place | None, *, full:
         thumbnail = _pages.thumbnail(image)
     if min(height, width) < _analyze.MIN_SIZE:
         # Of all the reasons, that of the system that would do with the fewest pixels.
-        return _Answer(entry, "", f"{file}: {analysis.sigma_map.status}", thumbnail)
+        return _Answer(entry, "", f"{_shown(file)}: {analysis.sigma_map.status}", thumbnail)
     lines = [
-        f"{file}: {_analyze.sentence(analysis)}",
+        f"{_shown(file)}: {_analyze.sentence(analysis)}",
         f"  blur type: {_blur_type_words(analysis.blur_type)}",
         f"  sigma map: {_analyze.sigma_phrase(analysis.sigma_map)}",
         f"  sharpness: {_analyze.sharpness_phrase(analysis.sharpness)}",
@@ -516,7 +516,8 @@ def _as_before(file: Path, entry: dict[str, Any]) -> _Answer:
     # It may have gone since.
     with contextlib.suppress(ValueError):
         thumbnail = _pages.thumbnail(_read(file))
-    return _Answer(entry, f"{file}: {entry['sentence']} (as answered before)", "", thumbnail)
+    line = f"{_shown(file)}: {entry['sentence']} (as answered before)"
+    return _Answer(entry, line, "", thumbnail)
 
 
 def _blur_type_words(estimate: Any) -> str:
@@ -617,7 +618,8 @@ def _write_plane(path: Path, plane: np.ndarray, *, bits: int) -> None:
 
 
 def _refused(file: Path, fault: str) -> _Answer:
-    sentence = fault if fault.startswith(str(file)) else f"{file}: {fault}"
+    name = _one_line(file)
+    sentence = f"{_shown(file)}: {fault.removeprefix(name).removeprefix(': ')}"
     return _Answer({"schema": SCHEMA, "path": str(file), "error": sentence}, "", sentence)
 
 
@@ -1031,6 +1033,14 @@ def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 def _one_line(error: object) -> str:
     return " ".join(str(error).split())
+
+
+def _shown(file: Path) -> str:
+    """The name of a file on one line, whatever is in it."""
+    # What is no character at all is for the stream to show.
+    return "".join(
+        c if c.isprintable() or "\ud800" <= c <= "\udfff" else repr(c)[1:-1] for c in str(file)
+    )
 
 
 def _complain(sentence: str) -> None:

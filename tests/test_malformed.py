@@ -863,7 +863,6 @@ def test_names_with_line_breaks_stay_whole_in_the_report(broken_names, run, stan
         assert ("error" in entry) == (case.expected == REFUSED)
 
 
-@pytest.mark.xfail(strict=False, reason="a line break in a name is shown as one")
 def test_names_with_line_breaks_cost_one_line_each(broken_names, run, stand_ins):
     _, _, lines = run("analyze", *(c.path for c in broken_names), "--json", *stand_ins)
     assert len(lines) == len(BREAKS)
