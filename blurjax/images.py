@@ -892,8 +892,10 @@ def _quantise(path: Path, image: np.ndarray, form: str, bits: int) -> np.ndarray
         raise ImageError(f"{path}: dtype {image.dtype}; expected floats in [0, 1], so divide first")
     if bits not in (8, 16) or (bits == 16 and form == "JPEG"):
         raise ImageError(f"{path}: bits={bits} for {form}; use 8, or 16 for PNG and TIFF")
-    wide = image.astype(np.float64)
-    if not np.isfinite(wide).all():
+    if not np.isfinite(image).all():
         raise ImageError(f"{path}: some pixels are NaN or infinite; replace them before writing")
-    white = 2**bits - 1
-    return np.rint(np.clip(wide, 0, 1) * white).astype(np.uint8 if bits == 8 else np.uint16)
+    pixels = np.empty(image.shape, np.uint8 if bits == 8 else np.uint16)
+    # Row by row in float64, which of a large image would take much memory at once.
+    for stored, row in zip(pixels, image, strict=True):
+        stored[:] = np.rint(np.clip(row.astype(np.float64), 0, 1) * (2**bits - 1))
+    return pixels

@@ -71,10 +71,36 @@ def tiled(
         return _at_pixels(variables, mean, spread, stride, gray.shape)
     said = _regressed(variables, np.asarray(pad_squares(image)), config)
     mean, log_variance = read(said)
-    return _at_pixels(variables, mean, jnp.exp(log_variance / 2), STEP, gray.shape)
+    spread = jnp.exp(log_variance / 2)
+    if gray.size > _KEPT:
+        return _in_strips(variables, mean, spread, gray.shape)
+    return _at_pixels(variables, mean, spread, STEP, gray.shape)
 
 
 _at_pixels = jax.jit(at_pixels, static_argnums=(3, 4))
+
+
+def _in_strips(
+    variables: Variables, mean: Array, spread: Array, shape: tuple[int, ...]
+) -> Prediction:
+    """`at_pixels` with nothing as large as the image but the answer."""
+    scale = np.asarray(variables["state"]["spread"]["scale"], np.float32)
+    # Of each row and column its two neighbours among the squares, and how near the second is.
+    places = []
+    for side, count in zip(shape, mean.shape[1:], strict=True):
+        at = np.clip((np.arange(side, dtype=np.float32) + 0.5) / STEP - 0.5, 0, count - 1)
+        first = at.astype(int)
+        places.append((first, np.minimum(first + 1, count - 1), at - first))
+    (top, bottom, down), (left, right, across) = places
+    maps = []
+    for squares in (np.asarray(mean[0]), scale * np.asarray(spread[0])):
+        out = np.empty((1, *shape), np.float32)
+        for i in range(shape[0]):
+            row = squares[top[i]] * (1 - down[i]) + squares[bottom[i]] * down[i]
+            out[0, i] = row[left] * (1 - across) + row[right] * across
+        maps.append(out)
+    np.maximum(maps[0], 0, out=maps[0])
+    return Prediction(*map(jnp.asarray, maps))
 
 
 def _classified(
