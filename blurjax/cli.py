@@ -33,6 +33,9 @@ T = TypeVar("T")
 _DESCRIPTION = "Model, measure and undo blur in photographs. `blurjax --version` tells the version."
 
 
+_COMMANDS = ("analyze", "blur", "deblur")
+
+
 class Failure(Exception):
     """What ends a command: one sentence for stderr, and the exit status."""
 
@@ -215,7 +218,7 @@ def _greet(names: Sequence[Path]) -> None:
     cache = Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
     with contextlib.suppress(OSError):
         if cache.is_dir() and any(cache.iterdir()):
-            _complain(f"reading {names[0] if len(names) == 1 else f'{len(names)} inputs'}")
+            _complain(f"reading {_shown(names[0]) if len(names) == 1 else f'{len(names)} inputs'}")
             return
     _complain("programs are compiled for the first call, which takes about ten seconds longer")
 
@@ -224,6 +227,12 @@ def _run(argv: list[str], *, greet: bool) -> int:
     if argv == ["--version"]:
         print(f"blurjax {blurjax.__version__}")
         return 0
+    if argv and not argv[0].startswith("-") and argv[0] not in _COMMANDS:
+        raise Failure(
+            f"no command is called {argv[0]!r}; there are {', '.join(_COMMANDS)} "
+            "(blurjax --help tells what they do)",
+            2,
+        )
     command: Any = (
         Annotated[Analyze, tyro.conf.subcommand("analyze")]
         | Annotated[Blur, tyro.conf.subcommand("blur")]
@@ -239,8 +248,8 @@ def _run(argv: list[str], *, greet: bool) -> int:
         )
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 2
-    if greet and isinstance(arguments, Analyze) and arguments.images and not arguments.json:
-        _greet(arguments.images)
+    if greet and isinstance(arguments, Analyze | Deblur) and not arguments.json:
+        _greet(arguments.images if isinstance(arguments, Analyze) else (arguments.image,))
     commands: dict[type, Callable[[Any], int]] = {Analyze: _analyze, Blur: _blur, Deblur: _deblur}
     status = commands[type(arguments)](arguments)
     sys.stdout.flush()

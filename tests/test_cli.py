@@ -96,6 +96,13 @@ def test_a_wrong_command_ends_with_2(capsys, arguments):
     assert captured.out == "" and captured.err != ""
 
 
+def test_a_command_that_is_none_is_one_sentence(capsys):
+    for arguments in (["analyse", "a.png"], ["analyse", "--help"]):
+        assert cli.main(arguments) == 2
+        captured = capsys.readouterr()
+        assert captured.out == "" and one_sentence(captured.err) and "analyze, blur" in captured.err
+
+
 def test_help_imports_nothing_heavy():
     code = (
         "import sys; from blurjax import cli; status = cli.main(['--help']); "
@@ -133,7 +140,7 @@ def test_a_process_says_at_once_that_it_works_and_keeps_its_programs(tmp_path):
     missing = tmp_path / "missing.png"
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
-    command = [sys.executable, "-m", "blurjax.cli", "analyze", str(missing)]
+    command = [sys.executable, "-m", "blurjax", "analyze", str(missing)]
 
     def lines(*options):
         done = subprocess.run([*command, *options], capture_output=True, text=True, env=environment)
