@@ -215,6 +215,8 @@ def _forget_programs(cache: Path) -> None:
 
 def _greet(names: Sequence[Path]) -> None:
     """Say at once that there is work going on: loading JAX takes a second, compiling longer."""
+    if not names:
+        return
     cache = Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
     with contextlib.suppress(OSError):
         if cache.is_dir() and any(cache.iterdir()):
