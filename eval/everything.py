@@ -163,23 +163,25 @@ def plan(where: layout.Layout, *, quick: bool, seed: int) -> list[Job]:
     )
     if where.segmentations and where.photographs:
         sharp = (*sharp, "--segmentations", where.segmentations)
-    options = ("--split", where.split, "--composites", few(8, 64), "--study")
+    options: tuple[object, ...] = ("--split", where.split, "--composites", few(8, 64), "--study")
     add("sharpness", "sharpness", *masked, *sharp, *options)
-    if where.photographs:
+    recorded = ("--levin", where.levin) if where.levin else ()
+    if where.photographs or where.levin:
         folders = where.kernels or ((where.levin,) if where.levin else ())
-        given = ("--kernels", *folders) if folders else ()
-        recorded = ("--levin", where.levin) if where.levin else ()
-        sizes = ("--count", few(24, 240), "--runtime")
-        add("kernel_size", "kernel_size", *photographs, *given, *recorded, *sizes)
+        given = (*photographs, "--kernels", *folders) if folders else photographs
+        # Without photographs the recordings alone.
+        sizes = (*given, "--count", few(24, 240)) if where.photographs else ("--count", 0)
+        add("kernel_size", "kernel_size", *recorded, *sizes, "--runtime")
     if where.photographs or where.levin or where.motion_pairs:
         add("deblurring", "deblurring", *_deblurring(where, few(6, 32)))
-    if where.unseen:
-        sizes = ("--count", few(3, 24), "--stride", few(36, 60))
-        estimators = ("--estimators", "l0")
-        unseen = ("--images", *where.unseen, "--kernels", "random")
-        recorded = ("--levin", where.levin) if where.levin else ()
-        side = ("--side", few(300, 450) if where.lai is None else 450)
-        add("region", "region", *unseen, *recorded, *sizes, *side, *estimators)
+    if where.unseen or where.levin:
+        options = ("--stride", few(36, 60), "--estimators", "l0")
+        if where.unseen:
+            # Half a window more than a window leaves a choice.
+            side = few(300, 450) if where.lai is None else 450
+            crops = ("--images", *where.unseen, "--kernels", "random", "--count", few(3, 24))
+            options = (*crops, "--side", side, *options)
+        add("region", "region", *recorded, *options)
     if where.saturated:
         sizes = ("--count", few(2, 10), "--stride", few(80, 60), "--estimators", "l0")
         saturated = ("--images", *where.saturated, "--kernels", "random", "--no-timing")

@@ -112,6 +112,14 @@ def test_the_plan_runs_what_there_is_data_for(tmp_path):
     assert needed - {"region_saturated", "sigma_map_seen"} <= jobs.keys()
 
 
+def test_recordings_alone_are_enough(tmp_path):
+    where = layout.Layout(levin=tmp_path)
+    jobs = {job.name: job for job in everything.plan(where, quick=False, seed=0)}
+    for name in ("kernel_size", "deblurring", "region"):
+        assert jobs[name].options[:2] == ("--levin", str(tmp_path))
+        assert "--images" not in jobs[name].options
+
+
 @pytest.mark.parametrize("quick", [True, False])
 def test_every_option_of_the_plan_is_one_that_the_protocol_has(tmp_path, quick):
     data = tmp_path / "data"
