@@ -1,7 +1,8 @@
 """Everything that the library can tell about the blur of one image (host)."""
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -105,11 +106,31 @@ def finished(answers: Mapping[str, Future[Any]]) -> Analysis:
     return Analysis(**{name: answer.result() for name, answer in answers.items()})
 
 
-def workers(image: np.ndarray | jax.Array) -> ThreadPoolExecutor:
-    """What looks at an image: two at once, for while one compiles, which takes one core, another
-    computes. Of a large image each needs much memory, and time enough for compiling not to
-    matter."""
-    return ThreadPoolExecutor(2 if np.size(image) <= _SMALL else 1)
+@contextlib.contextmanager
+def workers(image: np.ndarray | jax.Array) -> Iterator[Executor]:
+    """What looks at an image: two threads, for while one compiles, which takes one core, another
+    computes. Of a large image each system needs much memory, and time enough for compiling not to
+    matter: one after the other."""
+    pool: Executor = ThreadPoolExecutor(2) if np.size(image) <= _SMALL else _OneByOne()
+    try:
+        yield pool
+    except BaseException:
+        # An interrupt waits for what is running, but not for what is not begun.
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+class _OneByOne(Executor):
+    """Does at once what it is given."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            done.set_exception(error)
+        return done
 
 
 # First those that tell what a preview of deblurring is to try, see `_deblur.preview`.

@@ -2,6 +2,8 @@
 
 import json
 import math
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -100,6 +102,44 @@ def test_the_same_image_as_integers_gets_the_same_answer(chosen, texture):
     of_integers = blurjax.analyze(levels, weights=chosen)
     of_floats = blurjax.analyze(levels / np.float32(255), weights=chosen)
     assert _analyze.summary(of_integers) == _analyze.summary(of_floats)
+
+
+def test_large_images_are_looked_at_by_one_system_after_the_other(chosen, texture, monkeypatch):
+    together = _analyze.summary(blurjax.analyze(texture, weights=chosen))
+    threads = []
+    begin = _analyze._SYSTEMS["sharpness"]
+    monkeypatch.setitem(
+        _analyze._SYSTEMS,
+        "sharpness",
+        lambda *a: threads.append(threading.current_thread()) or begin(*a),
+    )
+    blurjax.analyze(texture, weights=chosen)
+    monkeypatch.setattr(_analyze, "_SMALL", 0)
+    assert _analyze.summary(blurjax.analyze(texture, weights=chosen)) == together
+    assert [thread is threading.main_thread() for thread in threads] == [False, True]
+    # A fault in one is the caller's, either way.
+    monkeypatch.setitem(_analyze._SYSTEMS, "region", lambda *a: 1 / 0)
+    for small in (0, 10**9):
+        monkeypatch.setattr(_analyze, "_SMALL", small)
+        with pytest.raises(ZeroDivisionError):
+            blurjax.analyze(texture, weights=chosen)
+
+
+def test_an_interrupt_leaves_what_was_not_begun(monkeypatch):
+    begun = []
+
+    def slow(*_):
+        begun.append(1)
+        time.sleep(0.2)
+
+    for name in _analyze._SYSTEMS:
+        monkeypatch.setitem(_analyze._SYSTEMS, name, slow)
+    image = np.zeros((40, 40), np.float32)
+    with pytest.raises(KeyboardInterrupt), _analyze.workers(image) as pool:
+        _analyze.begin(image, pool)
+        raise KeyboardInterrupt
+    time.sleep(0.5)
+    assert len(begun) == 2
 
 
 @pytest.mark.parametrize(
