@@ -19,15 +19,18 @@ help:
 	@echo "PYTHON=python3.13 chooses the interpreter (now $(PYTHON), $(VERSION))"
 
 $(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo "$(PYTHON): no such Python; name one that is installed: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is $(VERSION); blurjax needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
 	@echo "setting up $(VENV) with $(PYTHON) (once; about a minute)"
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py --out demo
+	@echo "The command line is there after: . $(BIN)/activate"
 
 # Compiling is most of the work of the fast tests: without optimisation it takes half the time.
 test: $(READY)
