@@ -6,12 +6,14 @@ import importlib.resources
 import json
 import os
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 C = TypeVar("C")
+_reading = threading.Lock()
 Tree = dict[str, Any]
 
 _META = "meta.json"
@@ -91,7 +93,8 @@ def load(file: str | Path, config_type: type[C]) -> tuple[Tree, C, dict[str, Any
         remedy = "reinstall blurjax" if file.parent == path("").parent else "give another path"
         raise WeightsError(f"weights file {file} does not exist; {remedy}")
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        # Python 3.11 may raise SystemError where two threads parse the heads of arrays at once.
+        with _reading, np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
         meta = json.loads(arrays.pop(_META).tobytes())
         checksum, values, record = meta["sha256"], meta["config"], meta["record"]
