@@ -1,5 +1,6 @@
 """`python -m eval <protocol>`: see `python -m eval --help`."""
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -43,10 +44,14 @@ PROTOCOLS: dict[str, Callable[..., Any]] = {
 def main() -> int:
     """Run a protocol from the command line; 0 when done, 1 after a sentence that says why not."""
     try:
-        tyro.extras.subcommand_cli_from_dict(PROTOCOLS, prog="eval")
+        tyro.extras.subcommand_cli_from_dict(PROTOCOLS, prog="python -m eval")
     except (ImageError, WeightsError, ValueError) as error:
         print(f"eval: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("eval: interrupted", file=sys.stderr, flush=True)
+        # JAX compiles in threads of its own, which do not survive the interpreter's end.
+        os._exit(130)
     return 0
 
 

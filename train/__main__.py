@@ -1,6 +1,7 @@
 """`python -m train <system>`: see `python -m train --help`, and `--list` for all presets."""
 
 import dataclasses
+import os
 import sys
 from typing import Any
 
@@ -73,12 +74,20 @@ def main() -> int:
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS,
             args=joined(sys.argv[1:]),
-            prog="train",
+            prog="python -m train",
             description="Train a system; --list shows all presets.",
         )
     except (ImageError, CheckpointError, ValueError, FloatingPointError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(
+            "train: interrupted; the same command goes on where there is a checkpoint",
+            file=sys.stderr,
+            flush=True,
+        )
+        # JAX compiles in threads of its own, which do not survive the interpreter's end.
+        os._exit(130)
     return 0
 
 
