@@ -203,13 +203,26 @@ def sentence(analysis: Analysis) -> str:
             return f"no answer: {analysis.sigma_map.status}"
         return f"{share_phrase(seen.sharp_fraction)}; the type of the blur is unknown"
     share = seen.sharp_fraction if seen.status == "ok" else None
+    if everywhere(kind):
+        share = 0.0
     words = f"{_NAMED[kind.label](kind.parameters)}{_where(kind.label, share)}"
     if kind.label == "no dominant blur":
-        words += ", by no one Gaussian, motion or disc"
+        words += ", of no single type"
         # A camera that shook blurs all of the frame.
         if analysis.kernel_size.status == "ok" and (share is None or share < 0.5):
             words += f" (as motion about {size_phrase(analysis.kernel_size)})"
     return f"{words}; confidence {confidence(kind)}"
+
+
+def everywhere(estimate: blur_type.Estimate) -> bool:
+    """Whether a motion was found all over an image, so that what looks sharp in it is not (host).
+
+    Streaks pass for detail: sharpness calls up to two thirds of a frame sharp that moved by 9 px.
+    """
+    if estimate.status != "ok" or estimate.label != "motion":
+        return False
+    votes = estimate.votes[blur_type.LABELS.index("motion")]
+    return bool(votes >= 0.8 * estimate.votes.sum())
 
 
 def confidence(estimate: blur_type.Estimate) -> str:
@@ -280,7 +293,10 @@ def parameter_phrase(
         else:
             number, unit, digits = value, " px", 1
             around = spread.get(name, 0)
-        between = f" ± {around:.{digits}f}" if name in spread else ""
+        # Nothing is known to within nothing.
+        less = around < 0.5 * 10**-digits
+        shown = f"< {0.5 * 10**-digits:g}" if less else f"{around:.{digits}f}"
+        between = f" ± {shown}" if name in spread else ""
         phrases.append(f"{name} {number:.{digits}f}{between}{unit}")
     return ", ".join(phrases)
 
@@ -378,6 +394,7 @@ def _blur_type_summary(estimate: blur_type.Estimate) -> dict[str, Any]:
         "answers": dict(zip(blur_type.ANSWERS, map(float, estimate.answers), strict=True)),
         "parameters": parameters,
         "votes": dict(zip(blur_type.LABELS, map(int, estimate.votes), strict=True)),
+        "everywhere": everywhere(estimate),
         "patches": len(estimate.boxes),
     }
 

@@ -52,7 +52,7 @@ def page(
         _html.picture(image, f"{name}, {width} x {height} px", side=900),
         _html.table(["question", "answer"], _answers(analysis)),
         "<h2>What was seen where</h2>",
-        _html.png(picture, "every system's answer over the photograph"),
+        _html.png(picture, "every system's answer over the photograph; below, a part of it"),
         "<h2>Deblurred</h2>",
         *_deblurred(preview),
     ]
@@ -126,7 +126,10 @@ def index(entries: Sequence[dict[str, Any]], thumbnails: dict[str, str]) -> byte
             )
         )
     body = [
-        _html.paragraph("The sharpest first. Sharpness is the mean over the photograph, 0 to 1."),
+        _html.paragraph(
+            "The sharpest first. Sharpness is the mean over the photograph, 0 to 1; those that "
+            "moved all over come last, for their streaks pass for detail."
+        ),
         _html.table(["", "photograph", "sharpness", "what its blur is"], rows),
         f"<p>{_html.link('summary.csv', 'summary.csv')}, "
         f"{_html.link('report.json', 'report.json')}</p>",
@@ -145,8 +148,15 @@ def table(entries: Sequence[dict[str, Any]]) -> bytes:
 
 
 def ranked(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Objects of the report by mean sharpness, the sharpest first; then those without."""
-    return sorted(entries, key=lambda entry: -np.nan_to_num(_sharpness(entry), nan=-1.0))
+    """Objects of the report by mean sharpness, the sharpest first; then those that moved all over,
+    whose streaks pass for detail; then those without an answer."""
+
+    def rank(entry: dict[str, Any]) -> float:
+        mean = _sharpness(entry)
+        moved = entry.get("blur_type", {}).get("everywhere", False)
+        return math.inf if math.isnan(mean) else float(moved) - mean / 2
+
+    return sorted(entries, key=rank)
 
 
 def _sharpness(entry: dict[str, Any]) -> float:

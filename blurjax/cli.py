@@ -70,7 +70,8 @@ class Analyze:
     resume: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
     """Take from the folder's report.json what was answered before, and do the rest."""
     json: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False
-    """Print nothing but a JSON array, an object an image (docs/analyze.md says what is in it)."""
+    """Print nothing but a JSON array, an object an image, of the form that is installed as
+    blurjax/analyze.schema.json."""
     weights: Annotated[
         tuple[str, ...],
         tyro.conf.UseAppendAction,
@@ -175,6 +176,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return failure.status
     except KeyboardInterrupt:
         _complain("interrupted")
+        if own:
+            # JAX compiles in threads of its own, which do not survive the interpreter's end.
+            sys.stdout.flush()
+            os._exit(130)
         return 130
     except BrokenPipeError:
         # The reader of stdout has left; the interpreter must not try to flush at exit.
@@ -275,14 +280,22 @@ def _analyze(arguments: Analyze) -> int:
     weights = _check_weights(arguments.weights)
     if out is not None:
         _check_folder(out)
-    before = _answered(out / "report.json") if arguments.resume and out else {}
+    before: dict[str, dict[str, Any]] = {}
+    if out is not None and (out / "report.json").exists():
+        if arguments.resume:
+            before = _answered(out / "report.json")
+        elif not arguments.json:
+            _complain(
+                f"{out} holds an earlier report, which is replaced (--resume goes on from it)"
+            )
     jobs = _expand(arguments.images)
     places = _choose_places([file for file, _ in jobs], out)
     report, status = _Report(out, len(jobs)), 0
     try:
         for (file, fault), place in zip(_with_progress(jobs), places, strict=True):
-            if str(file) in before:
-                answer = _as_before(file, before[str(file)])
+            kept = before.get(str(file), {})
+            if kept and _identity(file).items() <= kept.items():
+                answer = _as_before(file, kept)
             elif fault:
                 answer = _refused(file, fault)
             else:
@@ -339,6 +352,9 @@ class _Report:
         contents = {"summary.csv": _pages.table(self.entries)}
         if self._expected > 1:
             contents["index.html"] = _pages.index(self.entries, self._thumbnails)
+        else:
+            # Of an earlier report, whose other images are not in this one.
+            (self._folder / "index.html").unlink(missing_ok=True)
         for name, content in contents.items():
             _write_bytes(self._folder / name, content)
         self._write_report()
@@ -352,8 +368,6 @@ class _Report:
 
 def _answered(report: Path) -> dict[str, dict[str, Any]]:
     """The objects of an earlier report, by path, but those of images that could not be read."""
-    if not report.exists():
-        return {}
     try:
         entries = json.loads(report.read_text(encoding="utf-8"))
         return {
@@ -381,6 +395,12 @@ def _check_weights(choices: Sequence[str]) -> dict[str, Path]:
         system, equals, name = choice.partition("=")
         # The name of a file may hold "=" too.
         if not equals or system not in LOADERS:
+            if equals and not os.path.exists(choice):
+                raise Failure(
+                    f"--weights {choice}: no system is called {system!r}; there are "
+                    f"{', '.join(LOADERS)}",
+                    2,
+                )
             system, name = "blur_type", choice
         if system in files:
             raise Failure(f"--weights names two files for {system}; give one", 2)
@@ -488,6 +508,7 @@ class _Answer(NamedTuple):
 def _answer(file: Path, weights: dict[str, Path], place: _Place | None, *, full: bool) -> _Answer:
     from blurjax import _analyze, _deblur, _pages
 
+    as_read = _identity(file)
     try:
         image = _read(file)
         if place is None or full:
@@ -497,7 +518,7 @@ def _answer(file: Path, weights: dict[str, Path], place: _Place | None, *, full:
     except ValueError as error:
         return _refused(file, _one_line(error))
     height, width = image.shape[:2]
-    about = {"schema": SCHEMA, "path": str(file), "width": width, "height": height}
+    about = {"schema": SCHEMA, **as_read, "width": width, "height": height}
     entry = {**about, **_analyze.summary(analysis)}
     thumbnail = ""
     if place is not None:
@@ -513,10 +534,19 @@ def _answer(file: Path, weights: dict[str, Path], place: _Place | None, *, full:
         f"  blur type: {_blur_type_words(analysis.blur_type)}",
         f"  sigma map: {_analyze.sigma_phrase(analysis.sigma_map)}",
         f"  sharpness: {_analyze.sharpness_phrase(analysis.sharpness)}",
-        f"  motion kernel: {_analyze.kernel_size_phrase(analysis.kernel_size)}",
+        f"  kernel, if it is motion: {_analyze.kernel_size_phrase(analysis.kernel_size)}",
         f"  best region: {_analyze.region_phrase(analysis.region)}",
     ]
     return _Answer(entry, "\n".join(lines), "", thumbnail)
+
+
+def _identity(file: Path) -> dict[str, Any]:
+    """The name of a file, and what tells whether it has changed since."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return {"path": str(file)}
+    return {"path": str(file), "bytes": stat.st_size, "modified": stat.st_mtime}
 
 
 def _as_before(file: Path, entry: dict[str, Any]) -> _Answer:
@@ -644,7 +674,9 @@ def _with_progress(jobs: Sequence[T]) -> Iterator[T]:
 
     # Where stdout is a file, nothing of it may be led to the terminal.
     with Progress(
-        console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()
+        console=Console(stderr=True, soft_wrap=True),
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),
     ) as progress:
         yield from progress.track(jobs, description="analysing")
 
@@ -653,8 +685,10 @@ def _with_progress(jobs: Sequence[T]) -> Iterator[T]:
 
 
 def _blur(arguments: Blur) -> int:
-    if not 0 <= arguments.noise < math.inf:
-        raise Failure(f"--noise is {arguments.noise}; it must be finite and 0 or more", 2)
+    if not 0 <= arguments.noise <= 1:
+        raise Failure(
+            f"--noise is {arguments.noise}; white is 1, so give 0 to 1, such as 0.02 (5 of 255)", 2
+        )
     blur = _parse_psf(arguments.psf)
     sources = [arguments.image, *([blur] if isinstance(blur, Path) else [])]
     _check_target(arguments.out, sources, overwrite=arguments.overwrite)
@@ -1004,6 +1038,8 @@ def _read(file: Path, *, linear: bool = False) -> np.ndarray:
     """An image, with the reader's warnings as plain lines."""
     from blurjax import images
 
+    if file.is_dir():
+        raise images.ImageError(f"{file}: a folder, not an image; name one of its files")
     with _warnings_as_lines():
         return images.read(file, linear=linear)
 

@@ -70,7 +70,7 @@ def evaluate(
             the photographs inside scikit-image.
         out: folder for the report; what each protocol writes goes into runs/ below it.
         quick: with few images, to see what there will be: its numbers say little.
-        only: names of runs, as printed; none for all.
+        only: names of runs, as printed, or of protocols, for all their runs; none for all.
         seed: of everything random.
 
     Returns:
@@ -84,13 +84,14 @@ def evaluate(
     started = time.monotonic()
     inputs, runs = out / "inputs", out / "runs"
     where = layout.embedded(inputs) if data is None else layout.find(data, inputs)
-    jobs = plan(where, quick=quick, seed=seed)
-    if unknown := set(only) - {job.name for job in jobs}:
+    every = plan(where, quick=quick, seed=seed)
+    if unknown := set(only) - {name for job in every for name in (job.name, job.protocol)}:
         raise ValueError(
             f"no run is called {', '.join(sorted(unknown))}; there is data for "
-            f"{', '.join(job.name for job in jobs)}"
+            f"{', '.join(job.name for job in every)}"
         )
-    jobs = [job for job in jobs if not only or job.name in only]
+    jobs = [job for job in every if not only or {job.name, job.protocol} & set(only)]
+    spared = {job.name for job in every if job not in jobs}
     print(
         f"{len(jobs)} runs on {data or 'the photographs inside scikit-image'}, into {out}",
         file=sys.stderr,
@@ -102,7 +103,7 @@ def evaluate(
         done = outcomes[-1]
         print(f"    {done.failure or f'done in {done.seconds:.0f} s'}", file=sys.stderr)
         # Whatever happens next, what there is can be read.
-        result = _result(outcomes, runs, data, began, time.monotonic() - started, quick)
+        result = _result(outcomes, runs, data, began, time.monotonic() - started, quick, spared)
         _write(result, outcomes, runs, out)
     failed = [outcome.job.name for outcome in outcomes if outcome.failure]
     print(f"{out / 'report.html'}, report.md and report.json written in {result['seconds']} s")
@@ -297,6 +298,7 @@ def _result(
     began: datetime.datetime,
     seconds: float,
     quick: bool,
+    spared: set[str],
 ) -> dict[str, Any]:
     reports = {
         o.job.name: json.loads((runs / o.job.name / "report.json").read_text(encoding="utf-8"))
@@ -314,7 +316,7 @@ def _result(
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "interval": _INTERVAL,
         "kinds": _KINDS,
-        "items": [_item(item, reports, outcomes, runs) for item in evidence.ITEMS],
+        "items": [_item(item, reports, outcomes, runs, spared) for item in evidence.ITEMS],
         "runs": [
             {
                 "name": o.job.name,
@@ -328,7 +330,11 @@ def _result(
 
 
 def _item(
-    item: Item, reports: Mapping[str, Any], outcomes: Sequence[Outcome], runs: Path
+    item: Item,
+    reports: Mapping[str, Any],
+    outcomes: Sequence[Outcome],
+    runs: Path,
+    spared: set[str],
 ) -> dict[str, Any]:
     used = [name for name in item.runs if name in reports]
     failures = {o.job.name: o.failure for o in outcomes if o.failure}
@@ -336,7 +342,7 @@ def _item(
     pictures: list[Path] = []
     status = _REPRODUCED
     if item.runs and not used:
-        status = f"not run: {_reason(item, failures)}"
+        status = f"not run: {_reason(item, failures, spared)}"
     else:
         rows = item.rows(reports) if item.rows else []
         pictures = evidence.figures(item, runs, _ROOT)
@@ -345,7 +351,7 @@ def _item(
     source = item.key.split()[0]
     return {
         "key": item.key,
-        "source": evidence.SOURCES[source],
+        "source": f"{source}: {evidence.SOURCES[source]}",
         "title": item.title,
         "status": status,
         "note": item.note,
@@ -374,11 +380,13 @@ def _beside(path: Path, out: Path) -> str:
     return path.relative_to(out).as_posix()
 
 
-def _reason(item: Item, failures: Mapping[str, str]) -> str:
+def _reason(item: Item, failures: Mapping[str, str], spared: set[str]) -> str:
     for name in item.runs:
         if name in failures:
             return f"{name} {failures[name]}"
-    return f"it takes {item.needs or 'a run that was left out'}"
+    if spared & set(item.runs):
+        return "left out by --only"
+    return f"it takes {item.needs}" if item.needs else "its run has not been"
 
 
 def _machine() -> str:

@@ -108,7 +108,7 @@ def _rates(reports: Mapping[str, Report]) -> list[Row]:
     rows = []
     for run, what in (
         ("blur_type_seed", "default network"),
-        ("blur_type_seed_published", "published network, our training"),
+        ("blur_type_seed_published", "network as published, trained by us"),
     ):
         if run in reports:
             classified = reports[run]["classification"]
@@ -126,7 +126,7 @@ def _parameters(reports: Mapping[str, Report]) -> list[Row]:
     rows: list[Row] = []
     for run, what in (
         ("blur_type_seed", "default network"),
-        ("blur_type_seed_published", "published network, our training"),
+        ("blur_type_seed_published", "network as published, trained by us"),
     ):
         if run not in reports:
             continue
@@ -172,8 +172,8 @@ def _gains(
 
 _SIGMA_RUNS = {
     "sigma_map_textures": "default, unseen textures",
-    "sigma_map_published": "published network, unseen textures, most probable class",
-    "sigma_map_seen": "published network, textures seen in training, most probable class",
+    "sigma_map_published": "network as published, trained by us, unseen textures",
+    "sigma_map_seen": "network as published, trained by us, textures seen in training",
     "sigma_map_text": "default, text",
     "sigma_map_photographs": "default, photographs",
 }
@@ -204,7 +204,7 @@ def _maps(*tests: str, runs: Sequence[str] = ()) -> Callable[[Mapping[str, Repor
                     if test in first["tests"]
                 }
                 kind: Kind = "yardstick" if name.startswith("quantised") else "baseline"
-                out.append(_row(f"{name}, on the first", kind, beside))
+                out.append(_row(f"{name}, on the images of the first line", kind, beside))
         return out
 
     return rows

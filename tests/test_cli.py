@@ -24,6 +24,7 @@ import blurjax
 from blurjax import (
     _analyze,
     _deblur,
+    _pages,
     blur_type,
     cli,
     data,
@@ -214,7 +215,8 @@ def test_text_names_file_type_parameters_and_patches(tmp_path, analyze):
         "  sigma map: 0.6 to 2.4 px (median 1.5, 5 to 95 %), known in > 99 % of the pixels"
     )
     assert sharp == "  sharpness: 50 % of the pixels are sharp"
-    assert kernel == "  motion kernel: 13.4 x 8.1 px (width x height; 80 % within 12-15 x 7-10)"
+    said = "13.4 x 8.1 px (width x height; 80 % within 12-15 x 7-10)"
+    assert kernel == f"  kernel, if it is motion: {said}"
     # Not even large enough for a window; the others go on.
     assert region == "  best region: image is 128x160 pixels; region needs at least 228x228"
 
@@ -397,10 +399,11 @@ def test_weights_are_named_by_their_system(
     # The map's weights cannot be the type's, nor can a name that is no system's; sharpness is
     # judged by its network.
     metric = weights.path("sharpness_metric")
-    for wrong in (
-        f"blur_type={sigma_stand_in}", f"sigma={sigma_stand_in}", f"sharpness={metric}"
+    for wrong, ends in (
+        (f"blur_type={sigma_stand_in}", 1), (f"sigma={sigma_stand_in}", 2),
+        (f"sharpness={metric}", 1),
     ):  # fmt: skip
-        assert cli.main(["analyze", file, "--weights", wrong]) == 1
+        assert cli.main(["analyze", file, "--weights", wrong]) == ends
         captured = capsys.readouterr()
         assert captured.out == "" and one_sentence(captured.err)
 
@@ -560,6 +563,9 @@ def test_a_table_and_an_index_rank_photographs_by_sharpness(tmp_path, analyze, m
         rows = list(csv.DictReader(file))
     names = [Path(row["path"]).name for row in rows]
     assert names[:3] == ["bright.png", "dim.png", "darker.png"]
+    assert _pages.ranked([{"error": ""}, moved(0.9), moved(0.95), still(0.1), still(0.2)]) == [
+        *(still(0.2), still(0.1), moved(0.95), moved(0.9), {"error": ""})
+    ]
     numbers = [float(row["sharpness"]) for row in rows[:3]]
     assert numbers == sorted(numbers, reverse=True) and rows[3]["sharpness"] == ""
     assert rows[3]["error"] and not any(row["error"] for row in rows[:3])
@@ -567,6 +573,14 @@ def test_a_table_and_an_index_rank_photographs_by_sharpness(tmp_path, analyze, m
     index = (out_dir / "index.html").read_text(encoding="utf-8")
     assert [index.index(name) for name in names] == sorted(index.index(name) for name in names)
     assert index.count("data:image/jpeg") == 3
+
+
+def moved(mean):
+    return {"blur_type": {"everywhere": True}, "sharpness": {"mean": mean}}
+
+
+def still(mean):
+    return {"blur_type": {"everywhere": False}, "sharpness": {"mean": mean}}
 
 
 def test_patterns_are_files(tmp_path, analyze):
@@ -605,6 +619,13 @@ def test_an_interrupted_analysis_goes_on(tmp_path, analyze, monkeypatch):
     assert (status, err) == (0, "") and len(answered) == 2 and "answered before" in out
     after = json.loads((out_dir / "report.json").read_text())
     assert after[0] == before[0] and len(after) == 3
+    # What has changed since is read again, and without the option all is.
+    picture(files[1], TEXTURE[::-1])
+    answered.clear()
+    assert analyze(*files, "--out", out_dir, "--resume")[0] == 0 and len(answered) == 1
+    status, _, err = analyze(files[0], "--out", out_dir)
+    assert status == 0 and one_sentence(err) and "earlier report, which is replaced" in err
+    assert len(answered) == 2 and not (out_dir / "index.html").exists()
     (out_dir / "report.json").write_text("[{}]")
     status, _, err = analyze(*files, "--out", out_dir, "--resume")
     assert status == 1 and one_sentence(err) and "--resume" in err

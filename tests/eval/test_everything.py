@@ -247,6 +247,7 @@ def test_the_report_has_what_ran_what_failed_and_what_has_no_data(reported):
     assert line["cells"]["sine, RMSE, px"] == {"value": 0.25, "n": 2, "interval": [0.25, 0.25]}
     assert items["001 text"]["figures"] == ["runs/sigma_map_text/maps_sine.png"]
     assert "out of <memory>" in items["004 figure 8"]["status"]
+    assert items["001 text"]["source"].startswith("001: Patro")
     assert items["004 figure 7"]["status"].startswith("not run: it takes saturated photographs")
     # Made by training, and there without any run.
     (figure,) = items["003 figure 3"]["figures"]
@@ -264,6 +265,26 @@ def test_the_page_is_one_file_and_fetches_nothing(reported):
     assert 'src="data:' in page and 'src="http' not in page and "<link" not in page
     for item in evidence.ITEMS:
         assert item.title.split("'")[0] in page
+
+
+def test_what_only_leaves_out_is_said_to_be(tmp_path, monkeypatch):
+    ran = []
+
+    def run(job, *_):
+        ran.append(job.name)
+        return everything.Outcome(job, "", 1.0, "failed (1): not here")
+
+    monkeypatch.setattr(everything, "run", run)
+    with pytest.raises(ValueError, match="failed"):
+        # A protocol's name means all its runs.
+        everything.evaluate(out=tmp_path, quick=True, only=("sigma_map", "fit_blind"))
+    assert set(ran) == {
+        *("sigma_map_textures", "sigma_map_published", "sigma_map_text"),
+        *("sigma_map_photographs", "fit_blind"),
+    }
+    items = {i["key"]: i for i in json.loads((tmp_path / "report.json").read_text())["items"]}
+    assert items["000 CR1, CR2"]["status"] == "not run: left out by --only"
+    assert "saturated" in items["004 figure 7"]["status"]
 
 
 def test_a_run_that_nobody_knows_is_refused(tmp_path):
