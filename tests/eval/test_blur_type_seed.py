@@ -90,6 +90,7 @@ def test_the_whole_protocol(tmp_path, folders, stand_in, float32, capsys):
         assert set(written["parameters"][name]) == {"sigma", "length", "angle", "radius"}
     assert written["deblurring"]["n"] == 2 and len(written["deblurring"]["methods"]) == 5
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "tables.json",
         "confusion_CR1.png", "confusion_CR2.png", "deblurring.png", "report.json",
     }  # fmt: skip
     out = capsys.readouterr().out

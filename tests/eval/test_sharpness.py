@@ -204,6 +204,8 @@ def test_all_protocols_with_an_oracle(folders, estimator, capsys):
     written = json.loads((folders / "out" / "report.json").read_text())
     assert written == json.loads(json.dumps(result, default=report._plain))
     assert {p.name for p in (folders / "out").iterdir()} == {
+        "tables.json",
+        "kernels.png",
         "report.json",
         *(
             f"{figure}_{part}.png"
@@ -289,7 +291,7 @@ def test_without_weights_the_constants_remain(folders, estimator, capsys):
     assert set(result["pairs"]["methods"]) == {"all blurred", "all sharp"}
     assert result["whole"]["methods"] == result["runtime"]["methods"] == {}
     assert "train it first" in result["left_out"]["lbp"]
-    assert {p.name for p in (folders / "out").iterdir()} == {"report.json"}
+    assert {p.name for p in (folders / "out").iterdir()} == {"report.json", "tables.json"}
 
 
 def test_weights_go_to_the_method_they_are_of(monkeypatch, estimator):

@@ -187,6 +187,7 @@ def test_the_protocol_with_an_oracle(tmp_path, folder, float32, estimator, capsy
     written = json.loads((tmp_path / "out" / "report.json").read_text())
     assert written == json.loads(json.dumps(result, default=report._plain))
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "tables.json",
         "report.json", "maps_ramp.png", "maps_sine.png", "maps_sine2d.png", "uniform.png",
     }  # fmt: skip
     said = capsys.readouterr()
