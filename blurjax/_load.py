@@ -11,6 +11,9 @@ from blurjax import weights
 
 C = TypeVar("C")
 
+# Of a run's stages those that end with a network, as `python -m train` calls them.
+_STAGES = ("train", "finetune")
+
 
 def load(
     name: str | Path | None, shipped: Mapping[Any, str], config_type: type[C]
@@ -19,7 +22,7 @@ def load(
 
     Args:
         name: a key of `shipped`; a path ending in .npz for a weights file; any other path for a
-            training checkpoint.
+            training checkpoint, or the folder of a run, for its last.
         shipped: the weights in the package by the names that users give them.
         config_type: the system's configuration.
 
@@ -36,7 +39,9 @@ def load(
         return jax.tree.map(jnp.asarray, tree), config
     from blurjax import checkpoint
 
-    tree, meta, _ = checkpoint.restore(str(name))
+    folder = Path(str(name))
+    stages = (folder / "checkpoints" / stage for stage in _STAGES)
+    tree, meta, _ = checkpoint.restore(next((place for place in stages if place.is_dir()), folder))
     config = weights.configuration(config_type, meta["config"], str(name))
     # The training loop keeps its optimiser's state beside the variables.
     return tree.get("state", tree)["variables"], config

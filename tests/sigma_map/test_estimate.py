@@ -149,11 +149,11 @@ def test_load_reads_files_and_checkpoints(tmp_path):
     assert config == CONFIG
     # float16 on disk.
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3), loaded, variables)
-    checkpoint.save(
-        tmp_path / "run", 7, {"variables": variables}, {"config": dataclasses.asdict(CONFIG)}
-    )
+    # Of a run's folder the checkpoints of its last stage, or a folder of checkpoints itself.
+    place = tmp_path / "run" / "checkpoints" / "train"
+    checkpoint.save(place, 7, {"variables": variables}, {"config": dataclasses.asdict(CONFIG)})
     restored, same = sigma_map.load(tmp_path / "run")
-    assert same == CONFIG
+    assert same == CONFIG == sigma_map.load(place)[1]
     jax.tree.map(np.testing.assert_array_equal, restored, variables)
     with pytest.raises(weights.WeightsError, match=r"nowhere.npz does not exist"):
         sigma_map.load("nowhere.npz")
