@@ -293,9 +293,8 @@ def parameter_phrase(
         else:
             number, unit, digits = value, " px", 1
             around = spread.get(name, 0)
-        # Nothing is known to within nothing.
-        less = around < 0.5 * 10**-digits
-        shown = f"< {0.5 * 10**-digits:g}" if less else f"{around:.{digits}f}"
+        # As many digits as it takes: nothing is known to within nothing.
+        shown = next((x for n in range(digits, 4) if float(x := f"{around:.{n}f}")), "0")
         between = f" ± {shown}" if name in spread else ""
         phrases.append(f"{name} {number:.{digits}f}{between}{unit}")
     return ", ".join(phrases)

@@ -263,6 +263,14 @@ def test_a_sentence_says_what_how_much_where_and_how_surely(label, parameters, s
     assert _analyze.sentence(analysis._replace(blur_type=certain)).endswith("confidence 0.99")
 
 
+@pytest.mark.parametrize(
+    ("around", "shown"), [(0.4, "0.4"), (0.06, "0.1"), (0.04, "0.04"), (0.003, "0.003"), (0, "0")]
+)
+def test_a_spread_has_as_many_digits_as_it_takes(around, shown):
+    said = _analyze.parameter_phrase({"radius": 4.0}, {"radius": around})
+    assert said == f"radius 4.0 ± {shown} px"
+
+
 def test_streaks_of_a_motion_do_not_pass_for_sharp():
     analysis = made_up("motion", {"length": 9.0, "angle": 0.5})._replace(sharpness=sharp_in(0.6))
     assert "in 40 % of the frame" in _analyze.sentence(analysis)
