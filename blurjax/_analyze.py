@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from blurjax import blur_type, images, kernel_size, region, sharpness, sigma_map
+from blurjax import _programs, blur_type, images, kernel_size, region, sharpness, sigma_map
 
 Weights = Mapping[str, str | Path]
 """Weights files or checkpoints by the name of their system."""
@@ -90,6 +90,7 @@ def begin(
             f"no system is called {', '.join(sorted(unknown))}; "
             f"weights can be given for {', '.join(Analysis._fields)}"
         )
+    _programs.make_room()
     # Once for all: each would make the same of it.
     gray = images.as_gray(image)
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from blurjax import blur_type, deconvolution, features, images, kernel_size
+from blurjax import _programs, blur_type, deconvolution, features, images, kernel_size
 from blurjax import psf as kernels
 from blurjax import region as regions
 from blurjax._analyze import Analysis, Weights, begin, blur_phrase, finished, workers
@@ -141,6 +141,7 @@ def deblur(
         >>> found.path, found.image.shape
         ('kernel as given', (200, 200))
     """
+    _programs.make_room()
     say = progress or (lambda words: None)
     gray = images.as_gray(image)
     pixels = _as_floats(image)

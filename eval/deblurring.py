@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import blurjax
-from blurjax import data, deconvolution, imaging, metrics, plots, psf
+from blurjax import _programs, data, deconvolution, imaging, metrics, plots, psf
 from blurjax import images as files
 from blurjax.images import ImageError
 from eval import photographs as selection
@@ -704,6 +704,7 @@ def _part(
     rows: list[Row] = []
     shown: list[_Seen] = []
     for case in cases:
+        _programs.make_room()
         row, seen = _row(case, methods, solver, sizes, clock)
         rows.append(row)
         shown.append(seen)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from blurjax import deconvolution, plots, region
+from blurjax import _programs, deconvolution, plots, region
 from eval import deblurring, report
 from eval import photographs as selection
 from eval.blurred import Kernel, Photographs, cut, given_kernels, shakes
@@ -615,6 +615,7 @@ def _part(
     rows: list[Row] = []
     shown: list[_Seen] = []
     for number, case in enumerate(cases):
+        _programs.make_room()
         row, seen = _row(case, number, setting)
         rows.append(row)
         shown.append(seen)

@@ -3,12 +3,24 @@
 import json
 import math
 import threading
+from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 import blurjax
-from blurjax import _analyze, blur_type, kernel_size, region, sharpness, sigma_map, weights
+from blurjax import (
+    _analyze,
+    _programs,
+    blur_type,
+    data,
+    kernel_size,
+    region,
+    sharpness,
+    sigma_map,
+    weights,
+)
 
 
 @pytest.fixture
@@ -122,6 +134,32 @@ def test_large_images_are_looked_at_by_one_system_after_the_other(chosen, textur
         monkeypatch.setattr(_analyze, "_SMALL", small)
         with pytest.raises(ZeroDivisionError):
             blurjax.analyze(texture, weights=chosen)
+
+
+def test_room_is_made_for_programs_before_there_is_none(chosen, texture, monkeypatch, tmp_path):
+    forgotten = []
+    monkeypatch.setattr(jax, "clear_caches", lambda: forgotten.append(1))
+    maps = tmp_path / "maps"
+    monkeypatch.setattr(_programs, "_MAPS", maps)
+    # Other systems have no such file, and no such limit.
+    for lines, expected in ((None, 0), (25_000, 0), (25_001, 1)):
+        if lines is not None:
+            maps.write_text("\n" * lines)
+        blurjax.analyze(texture, weights=chosen)
+        assert len(forgotten) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no limit is known here")
+def test_photographs_of_many_shapes_do_not_end_the_process(monkeypatch):
+    monkeypatch.setattr(_programs, "_MOST", 4000)
+    photograph = data.embedded("test")[1]
+    counts = []
+    for side in range(240, 280, 5):
+        blurjax.analyze(np.asarray(photograph[:side, : side + 30]))
+        counts.append(Path("/proc/self/maps").read_bytes().count(b"\n"))
+    # It falls again, and no image adds more than a few thousand to what was left.
+    assert min(np.diff(counts)) < 0 and max(counts) < 12_000
 
 
 def test_an_interrupt_leaves_what_was_not_begun(monkeypatch):
