@@ -507,6 +507,7 @@ class _Answer(NamedTuple):
 
 def _answer(file: Path, weights: dict[str, Path], place: _Place | None, *, full: bool) -> _Answer:
     from blurjax import _analyze, _deblur, _pages
+    from blurjax.weights import WeightsError
 
     as_read = _identity(file)
     try:
@@ -515,6 +516,9 @@ def _answer(file: Path, weights: dict[str, Path], place: _Place | None, *, full:
             analysis, part = _analyze.analyze(image, weights=weights), None
         else:
             analysis, part = _deblur.analyze_and_preview(image, weights=weights)
+    except WeightsError as error:
+        # Those that are shipped; the others have been tried. It is not the image's fault.
+        raise Failure(_one_line(error)) from error
     except ValueError as error:
         return _refused(file, _one_line(error))
     height, width = image.shape[:2]

@@ -373,6 +373,16 @@ def test_weights_that_cannot_be_read(tmp_path, capsys, kind):
     assert captured.out == "" and one_sentence(captured.err) and str(file) in captured.err
 
 
+def test_damaged_shipped_weights_are_not_the_images_fault(tmp_path, analyze, monkeypatch):
+    def damaged(*_):
+        raise weights.WeightsError("blur_type.npz does not match its checksum; reinstall blurjax")
+
+    monkeypatch.setitem(_analyze._SYSTEMS, "blur_type", damaged)
+    files = [picture(tmp_path / name) for name in ("a.png", "b.png")]
+    status, out, err = analyze(*files)
+    assert (status, out) == (1, "") and one_sentence(err) and "does not match" in err
+
+
 def test_weights_are_named_by_their_system(
     tmp_path,
     capsys,

@@ -155,7 +155,7 @@ def _regressed(variables: Variables, padded: np.ndarray, config: Config) -> Arra
         x, y = _part(variables, (cut(padded, 1), mean), config, "local")
         return (y, x) if kept else (y,)
 
-    y, *features = _assembled(shape, (MULTIPLE, STEP), local)
+    y, *features = _assembled(shape, (MULTIPLE, STEP) if kept else (MULTIPLE,), local)
     summary = _part(variables, jnp.asarray(y), config, "summary")
 
     def rest(cut: Any) -> tuple[Array, ...]:
@@ -194,10 +194,10 @@ def _assembled(
             if not maps:
                 maps = [
                     np.empty((1, shape[0] // step, shape[1] // step, value.shape[-1]), np.float32)
-                    for value, step in zip(found, steps, strict=False)
+                    for value, step in zip(found, steps, strict=True)
                 ]
             (top, _, first, last), (left, _, begin, end) = rows, columns
-            for whole, value, step in zip(maps, found, steps, strict=False):
+            for whole, value, step in zip(maps, found, steps, strict=True):
                 whole[:, first // step : last // step, begin // step : end // step] = value[
                     :,
                     (first - top) // step : (last - top) // step,
