@@ -97,12 +97,14 @@ def evaluate(
         file=sys.stderr,
     )
     outcomes: list[Outcome] = []
-    for number, job in enumerate(jobs):
-        print(f"[{number + 1}/{len(jobs)}] {job.name}", file=sys.stderr, flush=True)
-        outcomes.append(run(job, runs, out / "programs"))
-        done = outcomes[-1]
-        print(f"    {done.failure or f'done in {done.seconds:.0f} s'}", file=sys.stderr)
-        # Whatever happens next, what there is can be read.
+    try:
+        for number, job in enumerate(jobs):
+            print(f"[{number + 1}/{len(jobs)}] {job.name}", file=sys.stderr, flush=True)
+            outcomes.append(run(job, runs, out / "programs"))
+            done = outcomes[-1]
+            print(f"    {done.failure or f'done in {done.seconds:.0f} s'}", file=sys.stderr)
+    finally:
+        # Interrupted too: what there is can be read.
         result = _result(outcomes, runs, data, began, time.monotonic() - started, quick, spared)
         _write(result, outcomes, runs, out)
     failed = [outcome.job.name for outcome in outcomes if outcome.failure]

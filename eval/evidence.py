@@ -101,6 +101,15 @@ def _scaled(cell: Cell | None, factor: float) -> Cell | None:
     return Cell(factor * cell.value, cell.n, ends)
 
 
+def _merged(rows: Sequence[Row]) -> list[Row]:
+    """One line for all rows of one name, with the cells of each."""
+    merged: dict[str, Row] = {}
+    for row in rows:
+        before = merged.get(row.what)
+        merged[row.what] = row._replace(cells={**(before.cells if before else {}), **row.cells})
+    return list(merged.values())
+
+
 def _by_photograph(found: Mapping[str, Any]) -> Cell | None:
     """A mean over patches, from the means of photographs."""
     means, counts = found["by_photograph"]["mean"], found["by_photograph"]["n"]
@@ -110,12 +119,15 @@ def _by_photograph(found: Mapping[str, Any]) -> Cell | None:
 # ---- 000
 
 
+_BLUR_TYPE_RUNS = {
+    "blur_type_seed": "default network",
+    "blur_type_seed_published": "network as published, trained by us",
+}
+
+
 def _rates(reports: Mapping[str, Report]) -> list[Row]:
     rows = []
-    for run, what in (
-        ("blur_type_seed", "default network"),
-        ("blur_type_seed_published", "network as published, trained by us"),
-    ):
+    for run, what in _BLUR_TYPE_RUNS.items():
         if run in reports:
             classified = reports[run]["classification"]
             cells = {
@@ -130,10 +142,7 @@ def _rates(reports: Mapping[str, Report]) -> list[Row]:
 
 def _parameters(reports: Mapping[str, Report]) -> list[Row]:
     rows: list[Row] = []
-    for run, what in (
-        ("blur_type_seed", "default network"),
-        ("blur_type_seed_published", "network as published, trained by us"),
-    ):
+    for run, what in _BLUR_TYPE_RUNS.items():
         if run not in reports:
             continue
         for test, found in reports[run]["parameters"].items():
@@ -283,12 +292,7 @@ def _detected(reports: Mapping[str, Report]) -> list[Row]:
                 for column, key in (("F", "f_blur"), ("MAE", "mae"), ("AUC", "auc"))
             }
             rows.append(_row(method, _detector_kind(method), cells))
-    # One line a method, whatever the images.
-    merged: dict[str, Row] = {}
-    for row in rows:
-        before = merged.get(row.what)
-        merged[row.what] = row._replace(cells={**(before.cells if before else {}), **row.cells})
-    return list(merged.values())
+    return _merged(rows)
 
 
 def _detector_kind(method: str) -> Kind:
@@ -339,17 +343,13 @@ def _sizes(reports: Mapping[str, Report]) -> list[Row]:
             truth = _truths(made["rows"], made["scope"])
             constant = float(np.mean(np.abs(truth - np.median(truth))))
             rows.append(_row("best constant", "yardstick", {column: Cell(constant)}))
-    merged: dict[str, Row] = {}
-    for row in rows:
-        before = merged.get(row.what)
-        merged[row.what] = row._replace(cells={**(before.cells if before else {}), **row.cells})
     column, alone = "as published: AbE, px", kernel_size.PUBLISHED_CONSTANT
     published = [
         Row(what, "published", {column: Cell(value)}, kernel_size.PUBLISHED_ON)
         for what, value in kernel_size.PUBLISHED.items()
     ]
     beside = f"a constant of {alone['size']:g} px, on the published set"
-    return [*merged.values(), *published, Row(beside, "yardstick", {column: Cell(alone["abe"])})]
+    return [*_merged(rows), *published, Row(beside, "yardstick", {column: Cell(alone["abe"])})]
 
 
 def _truths(rows: Sequence[Mapping[str, Any]], scope: str) -> np.ndarray:
@@ -435,12 +435,12 @@ def _regions(run: str, *columns: str) -> Callable[[Mapping[str, Report]], list[R
             for method in made["estimators"][prior]["methods"]:
                 answers = [row["answers"][prior][method] for row in made["rows"]]
                 names = [row["photograph"] for row in made["rows"]]
-                known = [None if a["ratio"] is None else a["ratio"] for a in answers]
+                ratios = [a["ratio"] for a in answers]
                 every: dict[str, Cell | None] = {
                     "similarity": mean([a["similarity"] for a in answers], names),
                     **{
                         f"ratio <= {bound}, %": _scaled(
-                            mean([None if r is None else float(r <= bound) for r in known], names),
+                            mean([None if r is None else float(r <= bound) for r in ratios], names),
                             100,
                         )
                         for bound in (2, 3, 5)
