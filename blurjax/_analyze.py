@@ -218,7 +218,10 @@ def sentence(analysis: Analysis) -> str:
 def everywhere(estimate: blur_type.Estimate) -> bool:
     """Whether a motion was found all over an image, so that what looks sharp in it is not (host).
 
-    Streaks pass for detail: sharpness calls up to two thirds of a frame sharp that moved by 9 px.
+    Streaks pass for detail: a lawn that moved by 9 px is sharp all over to sharpness, a cup of
+    coffee in 47 % of the frame. Four of five patches must have voted for it: in 45 of 45 training
+    photographs that moved by 5 to 20 px they had; of 90 of which a half or 70 % had moved one was
+    called moved at all.
     """
     if estimate.status != "ok" or estimate.label != "motion":
         return False

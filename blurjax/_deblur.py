@@ -223,7 +223,8 @@ def preview(
     Of a blur whose type is known the kernel has its parameters; else it is what one search finds
     in the best window, in a box of 17 px; larger kernels are looked for in larger windows,
     reduced. One pass of total variation restores the part about that window, 832 pixels of each
-    side that has more than 1024. `deblur` looks longer, and at all of it.
+    side that has more than 1024. `deblur` looks longer, at all of it, and leaves out what is
+    white, about which this rings.
 
     Args:
         image: as for `deblur`.
@@ -258,7 +259,7 @@ def preview(
     part = _cut(image, (top, left, bottom - top, right - left))
     restored = _restored(
         _as_floats(part), images.as_gray(part), found.kernel, False, "total_variation",
-        None, True, False, lambda words: None,
+        None, False, False, lambda words: None,
     )  # fmt: skip
     after = _cut(restored, (row - top, column - left, height, width))
     return Preview(before, after, box, found.kernel, found.path, found.confidence, "ok")

@@ -13,7 +13,7 @@ def make_room() -> None:
     """Forget compiled programs when there are very many.
 
     Every program maps memory, and a process may only have so many maps: at the next one XLA dies.
-    A hundred images of a hundred shapes are enough.
+    An analysis of an image of a new shape takes some two thousand.
     """
     if _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > _MOST:
         jax.clear_caches()

@@ -587,8 +587,8 @@ def save(figure: "matplotlib.figure.Figure", path: str | os.PathLike[str]) -> Pa
         with warnings.catch_warnings():
             # A name in a script that the font lacks is drawn as boxes; that is all there is to it.
             warnings.filterwarnings("ignore", message="Glyph")
-            # Pillow's default takes longer than the drawing, and saves a tenth.
-            figure.savefig(temporary, format="png", pil_kwargs={"compress_level": 3})
+            # Pillow's default takes longer than the drawing, and saves a sixth.
+            figure.savefig(temporary, format="png", pil_kwargs={"compress_level": 1})
         os.replace(temporary, path)
     finally:
         with contextlib.suppress(OSError):
