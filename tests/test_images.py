@@ -13,6 +13,7 @@ from PIL import Image
 
 from blurjax import images
 from blurjax.images import ImageError
+from tests.orientations import STORED
 
 ORIENTATION = 274
 
@@ -281,18 +282,6 @@ def test_first_frame_of_several(tmp_path, frames):
     first, second = Image.fromarray(L), Image.fromarray(255 - L)
     path = save(tmp_path / frames, first, save_all=True, append_images=[second])
     np.testing.assert_allclose(images.gray(images.read(path)), unit(L), atol=0.01)
-
-
-STORED = {
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, 1),
-    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
-    8: lambda a: np.rot90(a, -1),
-}
 
 
 @pytest.mark.parametrize("orientation", STORED)

@@ -24,6 +24,7 @@ from PIL import Image
 
 from blurjax import cli, images
 from blurjax.images import ImageError
+from tests.orientations import STORED
 
 RNG = np.random.default_rng(20261129)
 SIDE, WIDE, LARGE = (64, 64), (64, 96), (160, 160)
@@ -120,17 +121,6 @@ def exif(orientation):
     block[274] = orientation
     return block.tobytes()
 
-
-STORED = {
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, 1),
-    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
-    8: lambda a: np.rot90(a, -1),
-}
 
 REFUSED = "refused"
 
